@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fully quantized training: the engine that defines every bit (SPEC.md)."""
+
+__version__ = "0.1.0"
+ARITHMETIC_VERSION = 1

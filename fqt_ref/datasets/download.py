@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Downloads of named sets into the user's cache, each file checked by its MD5."""
+
+import logging
+import os
+from pathlib import Path
+
+from fqt_ref.datasets.named_set import NamedSet
+from fqt_ref.datasets.npz_archive import one_line
+from fqt_ref.datasets.search import FoundFiles
+
+_log = logging.getLogger(__name__)
+
+
+class DownloadError(Exception):
+    """Why the files cannot be had, in half a line."""
+
+
+def cached_or_downloaded(
+    named: NamedSet, download: bool, base_url: str | None = None, cache: Path | None = None
+) -> FoundFiles:
+    """Return the set's idx files in the cache, after downloading those missing or with a wrong checksum.
+
+    base_url (ends in '/') stands in for the set's home, cache for the user's cache folder (~/.cache/fqt,
+    which XDG_CACHE_HOME moves); the files are in a subfolder of the set's name.
+
+    Raises DownloadError: no download offered or wanted, pooch not installed, network, checksum, full disk.
+    """
+    url = base_url or named.base_url
+    if url is None or named.md5 is None:
+        raise DownloadError("no download is offered")
+    try:
+        import pooch
+        import requests
+    except ImportError as error:
+        raise DownloadError(f"downloads need pooch ({error}): pip install pooch") from error
+    pooch.get_logger().setLevel(logging.WARNING)
+    folder = (cache or Path(pooch.os_cache("fqt"))) / named.name
+    not_cached = f"and not in the cache {folder}"
+    paths = []
+    for name, md5 in zip(named.idx_files, named.md5, strict=True):
+        path = folder / f"{name}.gz"
+        try:
+            if not (os.path.isfile(path) and pooch.file_hash(str(path), alg="md5") == md5):
+                if not download:
+                    raise DownloadError(f"turned off ({not_cached})")
+                _log.info("fqt: downloading %s%s.gz", url, name)
+                pooch.retrieve(f"{url}{name}.gz", f"md5:{md5}", fname=f"{name}.gz", path=folder)
+        except requests.Timeout as error:
+            raise DownloadError(f"{url}{name}.gz: no answer in time ({not_cached})") from error
+        except requests.ConnectionError as error:
+            raise DownloadError(f"{url}{name}.gz: no connection to the server ({not_cached})") from error
+        except requests.RequestException as error:
+            raise DownloadError(f"{url}{name}.gz: {one_line(error)} ({not_cached})") from error
+        except OSError as error:
+            raise DownloadError(f"cannot write into the cache {folder}: {one_line(error)}") from error
+        except ValueError as error:  # pooch: a wrong checksum
+            raise DownloadError(f"{url}{name}.gz: wrong checksum: {one_line(error)}") from error
+        paths.append(path)
+    return FoundFiles(tuple(paths), "idx")

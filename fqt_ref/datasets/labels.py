@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labels as they come from a file, checked against their images and the number of classes."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fqt_ref.errors import FqtError
+
+MAX_CLASSES = 512  # SPEC.md section 9
+
+
+def checked_labels(
+    labels: NDArray[np.integer], images: int, classes: int, where: str, first: int = 0
+) -> NDArray[np.int64]:
+    """Return labels [N] of any integer type as int64[N] in 0..classes-1.
+
+    images is the number of images that the labels belong to, first the label of class 0 in the file (EMNIST's
+    letters begin at 1), where names file and array in messages.
+
+    Raises FqtError: not as many labels as images; a label outside first..first+classes-1 (naming the first).
+    """
+    if len(labels) != images:
+        raise FqtError(f"{where}: {len(labels)} labels for {images} images; there must be one label an image")
+    last = first + classes - 1
+    bad = np.flatnonzero((labels < first) | (labels > last))
+    if bad.size:
+        raise FqtError(
+            f"{where}: label {labels[bad[0]]} of sample {bad[0]} is outside {first}..{last}; "
+            "mend or drop the sample"
+        )
+    return labels.astype(np.int64) - first

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading numpy's .npz archives from strangers: no pickles, and one line whatever is wrong."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fqt_ref.errors import FqtError
+
+
+def array_names(path: Path) -> tuple[str, ...]:
+    """Return the names of the arrays in an .npz file.
+
+    Raises FqtError: unreadable file, text or anything else that is not a zip archive, a truncated archive.
+    """
+    try:
+        with open(path, "rb") as file:
+            begin = file.read(4)
+        if not zipfile.is_zipfile(path):
+            if begin.startswith(b"PK"):
+                raise FqtError(f"{path}: damaged .npz file (truncated zip archive); write it again")
+            raise FqtError(
+                f"{path}: not an .npz file (no zip archive); write one with numpy.savez_compressed"
+            )
+        with zipfile.ZipFile(path) as archive:
+            return tuple(name.removesuffix(".npy") for name in archive.namelist())
+    except FqtError:
+        raise
+    except OSError as error:
+        raise FqtError(
+            f"{path}: cannot be read ({error.strerror or error}); mend the path or its permissions"
+        ) from error
+    except Exception as error:  # zipfile answers damage with exceptions of many types
+        raise FqtError(f"{path}: damaged .npz file ({one_line(error)}); write it again") from error
+
+
+def read_array(path: Path, name: str) -> NDArray[np.generic]:
+    """Return one array of an .npz file, of any type but objects (they need pickle, which runs foreign code).
+
+    Raises FqtError: unreadable or damaged file, no such array, an array of Python objects.
+    """
+    names = array_names(path)
+    if name not in names:
+        raise FqtError(f"{path}: has no array '{name}', only {', '.join(names) or 'nothing'}; name it so")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            array = archive[name]
+    except Exception as error:  # numpy and zipfile answer damage with exceptions of many types
+        if "allow_pickle" in str(error):
+            raise FqtError(
+                f"{path}: '{name}' holds Python objects (pickle); save it as an array of numbers"
+            ) from error
+        raise FqtError(f"{path}: '{name}' is damaged ({one_line(error)}); write the file again") from error
+    if not isinstance(array, np.ndarray):  # a member that is no .npy file comes as bytes
+        raise FqtError(f"{path}: '{name}' is not a numpy array; write the file with numpy.savez_compressed")
+    return array
+
+
+def one_line(error: BaseException) -> str:
+    """Return an exception's message, or its type if there is none, without line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__

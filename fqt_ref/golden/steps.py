@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Golden cases of whole training: traces of single steps, trajectories of hundreds of steps on real digits, hostile model files."""
+
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from fqt_ref import model_file
+from fqt_ref import train_step as ts
+from fqt_ref.datasets import load
+from fqt_ref.golden.format import Case
+from fqt_ref.network import SAMPLES, Network
+from fqt_ref.state import state_checksum, trace, trace_bytes
+from fqt_ref.training import flat, fresh_network, prepared_state
+
+CONFIGS = ("uint8", "mixed", "float32")
+TRAJECTORY_STEPS = 240
+BATCH = 8
+
+
+def setup_arrays(network: Network, config: ts.TrainConfig, samples, labels, steps: int) -> list[np.ndarray]:
+    """The inputs that trajectories and traces share (SPEC.md 12)."""
+    numbers = [config.batch_size, config.seed, config.lambda_min, config.lambda_max, int(config.sparse_last), len(samples), steps]
+    return [
+        np.frombuffer(model_file.file_bytes(network), np.uint8),
+        np.array(numbers, np.uint32),
+        np.array([config.learning_rate], np.float32),
+        samples,
+        labels.astype(np.int32),
+    ]
+
+
+def trace_case(name: str, network: Network, config: ts.TrainConfig, samples, labels, steps: int) -> Case:
+    """Every tensor of every step. samples: uint8[n, h * w * c]."""
+    stream = trace_bytes(trace(prepared_state(network), config, samples, labels, steps))
+    return Case("trace", name, setup_arrays(network, config, samples, labels, steps), [np.frombuffer(stream, np.uint8)])
+
+
+def trajectory_case(name: str, network: Network, config: ts.TrainConfig, samples, labels, steps: int) -> Case:
+    """Loss and prediction of each step, a checksum of all state after each update. samples: uint8[n, h * w * c]."""
+    state = prepared_state(network)
+    results, checksums = [], []
+    for i in range(steps):
+        results.append(ts.train_sample(state, config, samples[i % len(samples)], int(labels[i % len(samples)])))
+        if state.counters[SAMPLES] == config.batch_size:
+            ts.update(state, config)
+            checksums.append(state_checksum(state))
+    expected = [np.array(results, np.uint32), np.array(checksums, np.uint32)]
+    return Case("trajectory", name, setup_arrays(network, config, samples, labels, steps), expected)
+
+
+def trajectories() -> Iterator[tuple[str, Case]]:
+    """240 steps on real digits: each configuration, dense and sparse; and the smallest network, for 16 KB machines."""
+    data = load("digits")
+    samples, labels = flat(data.train_x[:TRAJECTORY_STEPS]), data.train_y[:TRAJECTORY_STEPS]
+    for config in CONFIGS:
+        network = fresh_network("digits-cnn", config, data, seed=1)
+        for mode, lambda_min, last in (("dense", 1.0, False), ("sparse", 0.25, config == "mixed")):
+            settings = ts.train_config(BATCH, 0.003, lambda_min, 1.0, last, seed=11)
+            yield f"trajectory_{config}_{mode}", trajectory_case(f"digits-cnn {config} {mode}", network, settings, samples, labels, 240)
+    network = fresh_network("digits-mlp", "uint8", data, seed=2)
+    settings = ts.train_config(BATCH, 0.003, 0.5, 1.0, seed=12)
+    yield "trajectory_small", trajectory_case("digits-mlp uint8 sparse", network, settings, samples, labels, TRAJECTORY_STEPS)
+
+
+def traces() -> Iterator[Case]:
+    """Two updates of three samples each, every tensor shown: each configuration, dense and sparse, all layers and the last two."""
+    data = load("digits")
+    samples, labels = flat(data.train_x[:3]), data.train_y[:3]
+    for config in CONFIGS:
+        for lambda_min, train_last in ((1.0, None), (0.3, None), (1.0, 2)):
+            network = fresh_network("digits-cnn", config, data, 3, train_last)
+            settings = ts.train_config(3, 0.01, lambda_min, lambda_min, seed=5)
+            yield trace_case(f"{config}, lambda {lambda_min}, last {train_last}", network, settings, samples, labels, 6)
+
+
+def sealed(data: bytes) -> bytes:
+    """The same bytes with a checksum that fits, so that the checks behind it are reached."""
+    return data[:12] + np.uint32(zlib.crc32(data[16:])).tobytes() + data[16:]
+
+
+def model_errors() -> Iterator[Case]:
+    """Hostile model files and the error that each must get."""
+    good = model_file.file_bytes(fresh_network("digits-mlp", "uint8", load("digits"), seed=2))
+
+    def patched(at: int, value: bytes) -> bytes:
+        return sealed(good[:at] + value + good[at + len(value) :])
+
+    tensor, layer = 64, 64 + 3 * 48
+    files = {
+        "empty": b"",
+        "cut in the header": good[:40],
+        "cut in the weights": good[:-5],
+        "one byte too long": good + b"\0",
+        "wrong magic": b"FQT2" + good[4:],
+        "future format": patched(4, b"\2"),
+        "other arithmetic": patched(16, b"\2"),
+        "flipped bit": good[:300] + bytes([good[300] ^ 1]) + good[301:],
+        "no layers": patched(24, bytes(4)),
+        "a million layers": patched(24, (10**6).to_bytes(4, "little")),
+        "tensor table outside": patched(28, (1 << 31).to_bytes(4, "little")),
+        "layer table misaligned": patched(32, (layer + 1).to_bytes(4, "little")),
+        "tensor of no type": patched(tensor, b"\3"),
+        "tensor of no width": patched(tensor + 4, bytes(2)),
+        "scale NaN": patched(tensor + 8, np.float32(np.nan).tobytes()),
+        "scale negative": patched(tensor + 8, np.float32(-1).tobytes()),
+        "scale subnormal": patched(tensor + 8, np.float32(1e-40).tobytes()),
+        "zero point 256": patched(tensor + 12, (256).to_bytes(4, "little")),
+        "operator 9": patched(layer, b"\x09"),
+        "layer reads itself": patched(layer + 2, b"\1"),
+        "stride 0": patched(layer + 10, bytes(2)),
+        "weights outside": patched(layer + 20, (len(good)).to_bytes(4, "little")),
+        "weight size overflows": patched(layer + 24, b"\xff\xff\xff\xff"),
+        "weight scale infinite": patched(layer + 36, np.float32(np.inf).tobytes()),
+        "input wider than weights": patched(tensor + 2, (9).to_bytes(2, "little")),
+        "fan-in beyond the bound": wide_model(),
+        "good": good,
+    }
+    for name, data in files.items():
+        yield Case("model_error", name, [np.frombuffer(data, np.uint8)], [np.array([error_of(data)], np.int32)])
+
+
+def wide_model() -> bytes:
+    """A well-formed linear layer with one input more than SPEC.md 9 allows."""
+    from fqt_ref.network import LAYER, LINEAR, TENSOR, U8
+
+    tensors, layers = np.zeros(2, TENSOR), np.zeros(1, LAYER)
+    tensors["type"], tensors["h"], tensors["w"], tensors["scale"] = U8, 1, 1, 1
+    tensors["c"] = (model_file.MAX_FAN_IN + 1, 1)
+    layers["op"], layers["output"], layers["weight_scale"] = LINEAR, 1, 1
+    layers["kernel_h"] = layers["kernel_w"] = layers["stride_h"] = layers["stride_w"] = 1
+    return model_file.file_bytes(Network("wide", tensors, layers, [np.zeros((1, 1, 1, tensors["c"][0]), np.uint8)], [np.zeros(1, np.int32)]))
+
+
+def error_of(data: bytes) -> int:
+    """The error code of a model file, 0 if it is good."""
+    try:
+        model_file.parse(data)
+    except model_file.ModelFileError as error:
+        return error.code
+    return 0
+
+
+def step_files() -> dict[str, list[Case]]:
+    """Golden cases by file name."""
+    return {"train_step": list(traces()), "model_errors": list(model_errors()), **{name: [case] for name, case in trajectories()}}

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a description to a network with random weights, calibrated on real samples, in one of the three configurations.
+
+All steps run in float32 in a written order, so that one seed gives the same bits on every machine.
+"""
+
+from math import sqrt
+
+import numpy as np
+
+from fqt_ref.arithmetic import STREAM_INITIAL_WEIGHTS, random_key, random_word
+from fqt_ref.batch_norm import channel_statistics, fold_batch_norm
+from fqt_ref.errors import FqtError
+from fqt_ref.jit import njit
+from fqt_ref.kernels.conv2d import conv2d_forward_f32, im2col, relu_f32
+from fqt_ref.kernels.linear import linear_forward_f32
+from fqt_ref.kernels.max_pool2d import max_pool2d_forward
+from fqt_ref.models.describe import Conv2d, Layer, Linear, MaxPool2d
+from fqt_ref.network import (
+    CONV2D,
+    DEQUANTIZE,
+    F32,
+    LAYER,
+    LAYER_RELU,
+    LAYER_TRAINABLE,
+    LINEAR,
+    MAX_POOL2D,
+    TENSOR,
+    TENSOR_ADAPTIVE,
+    TENSOR_RELU,
+    U8,
+    Geometry,
+    Network,
+)
+from fqt_ref.quantize import grid, quantize_bias, quantize_u8
+
+CONFIGS = ("uint8", "mixed", "float32")
+
+
+@njit
+def random_weights(seed, layer, weights):
+    """He initialization: uniform in +-sqrt(6 / fan_in) from 24-bit random numbers (SPEC.md 3). weights: float32[out, fan_in]."""
+    key = random_key(seed, 0, STREAM_INITIAL_WEIGHTS + layer)
+    bound = np.float32(sqrt(np.float32(6) / np.float32(weights.shape[1])))
+    flat = weights.reshape(weights.size)
+    for i in range(flat.size):
+        unit = np.float32(random_word(key, i) >> 8) * np.float32(2.0**-23) - np.float32(1)
+        flat[i] = unit * bound
+
+
+@njit
+def run_conv2d(g, x, weights, bias, y):
+    """A convolution over many samples. x: float32[n, h, w, c]; weights: float32[out, fan_in]; y: float32[n, positions, out]."""
+    columns = np.zeros((weights.shape[1], y.shape[1]), np.float32)
+    acc = np.zeros(y.shape[1], np.float32)
+    for j in range(x.shape[0]):
+        im2col(g, x[j], np.float32(0), columns)
+        conv2d_forward_f32(False, columns, weights, bias, y[j], acc)
+
+
+@njit
+def run_linear(x, weights_t, bias, y):
+    """A linear layer over many samples. x: float32[n, in]; y: float32[n, out]."""
+    for j in range(x.shape[0]):
+        linear_forward_f32(False, x[j], weights_t, bias, y[j])
+
+
+@njit
+def run_max_pool2d(g, x, y):
+    """Max pooling over many samples. x: float32[n, h, w, c]."""
+    for j in range(x.shape[0]):
+        max_pool2d_forward(g, x[j], y[j])
+
+
+def conv_output(size: int, kernel: int, stride: int, pad: int) -> int:
+    """Outputs along one axis: (size + pad - kernel) / stride + 1, floor."""
+    return (size + pad - kernel) // stride + 1
+
+
+def layer_geometry(layer: Layer, shape: tuple[int, int, int]) -> Geometry:
+    """Geometry of a described layer on an input shape (h, w, c). Raises FqtError if the kernel does not fit."""
+    h, w, c = shape
+    if isinstance(layer, Linear):
+        return Geometry(h, w, c, 1, 1, layer.features, 1, 1, 1, 1, 0, 0)
+    kernel_h, kernel_w = layer.kernel
+    stride_h, stride_w = layer.stride or layer.kernel
+    top, bottom, left, right = layer.padding if isinstance(layer, Conv2d) else (0, 0, 0, 0)
+    out_h = conv_output(h, kernel_h, stride_h, top + bottom)
+    out_w = conv_output(w, kernel_w, stride_w, left + right)
+    if out_h < 1 or out_w < 1:
+        raise FqtError(f"a {kernel_h}x{kernel_w} kernel does not fit its {h}x{w} input: choose a network for larger images")
+    out_c = layer.channels if isinstance(layer, Conv2d) else c
+    return Geometry(h, w, c, out_h, out_w, out_c, kernel_h, kernel_w, stride_h, stride_w, top, left)
+
+
+class Builder:
+    """Grows the tables layer by layer while calibration samples run through the float32 network."""
+
+    def __init__(self, config: str, samples: np.ndarray, scale: np.float32, zero: int, seed: int):
+        n, h, w, c = samples.shape
+        self.config, self.seed = config, seed
+        self.values = (samples.reshape(n, -1).astype(np.int32) - np.int32(zero)).astype(np.float32) * np.float32(scale)
+        self.shape = (h, w, c)
+        lo, hi = np.float32(0 - zero) * np.float32(scale), np.float32(255 - zero) * np.float32(scale)
+        self.tensors = [self.tensor(U8, 0, scale, zero, lo, hi)]
+        self.layers: list[np.void] = []
+        self.weights: list[np.ndarray | None] = []
+        self.biases: list[np.ndarray | None] = []
+        self.relu = False
+
+    def tensor(self, kind, flags, scale, zero, lo, hi):
+        record = np.zeros((), TENSOR)
+        record["type"], record["flags"] = kind, flags
+        record["h"], record["w"], record["c"] = self.shape
+        record["scale"], record["zero"], record["lo"], record["hi"] = scale, zero, lo, hi
+        return record
+
+    def float_tensor(self, flags):
+        return self.tensor(F32, flags, 1, 0, 0, 0)
+
+    def append(self, op, geometry: Geometry, flags, tensor, weights=None, bias=None, weight_scale=0.0, weight_zero=0, pads=None):
+        record = np.zeros((), LAYER)
+        record["op"], record["flags"] = op, flags
+        record["input"], record["output"] = len(self.layers), len(self.layers) + 1
+        record["kernel_h"], record["kernel_w"] = geometry.kernel_h, geometry.kernel_w
+        record["stride_h"], record["stride_w"] = geometry.stride_h, geometry.stride_w
+        for field, pad in zip(("pad_top", "pad_bottom", "pad_left", "pad_right"), pads or (0, 0, 0, 0), strict=True):
+            record[field] = pad
+        record["weight_scale"], record["weight_zero"] = weight_scale, weight_zero
+        self.layers.append(record)
+        self.tensors.append(tensor)
+        self.weights.append(weights)
+        self.biases.append(bias)
+
+    def dequantize(self):
+        """Cross the border to float32 once."""
+        if self.tensors[-1]["type"] == U8:
+            h, w, c = self.shape
+            flags = TENSOR_RELU if self.relu else 0
+            self.append(DEQUANTIZE, Geometry(h, w, c, h, w, c, 1, 1, 1, 1, 0, 0), 0, self.float_tensor(flags))
+
+    def add_weights(self, layer: Conv2d | Linear):
+        """Convolution or linear layer: random weights, batch norm from the samples, folded, quantized."""
+        if self.config == "float32" or (self.config == "mixed" and isinstance(layer, Linear) and layer.head):
+            self.dequantize()
+        g = layer_geometry(layer, self.shape)
+        fan_in = g.in_h * g.in_w * g.in_c if isinstance(layer, Linear) else g.kernel_h * g.kernel_w * g.in_c
+        weights = np.zeros((g.out_c, fan_in), np.float32)
+        random_weights(self.seed, len(self.layers), weights)
+        bias = np.zeros(g.out_c, np.float32)
+        outputs = self.run(layer, g, weights, bias)
+        if layer.batch_norm:
+            mean, variance = np.zeros(g.out_c, np.float32), np.zeros(g.out_c, np.float32)
+            channel_statistics(outputs.reshape(-1, g.out_c), mean, variance)
+            fold_batch_norm(weights, bias, np.ones(g.out_c, np.float32), np.zeros(g.out_c, np.float32), mean, variance)
+            outputs = self.run(layer, g, weights, bias)
+        if layer.relu:
+            relu_f32(outputs.reshape(-1))
+        self.shape, self.relu = (g.out_h, g.out_w, g.out_c), layer.relu
+        self.values = outputs.reshape(len(outputs), -1)
+        op = LINEAR if isinstance(layer, Linear) else CONV2D
+        flags = LAYER_TRAINABLE | (LAYER_RELU if layer.relu else 0)
+        pads = layer.padding if isinstance(layer, Conv2d) else None
+        shape = (g.out_c, g.kernel_h, g.kernel_w, fan_in // (g.kernel_h * g.kernel_w))
+        tensor_flags = TENSOR_RELU if layer.relu else 0
+        if self.tensors[-1]["type"] == F32:
+            self.append(op, g, flags, self.float_tensor(tensor_flags), weights.reshape(shape), bias, pads=pads)
+            return
+        scale, zero = grid(weights.min(), weights.max())
+        quantized, bias_q20 = np.zeros(weights.size, np.uint8), np.zeros(g.out_c, np.int32)
+        quantize_u8(weights.reshape(-1), scale, zero, quantized)
+        quantize_bias(bias, bias_q20)
+        lo, hi = min(self.values.min(), np.float32(0)), max(self.values.max(), np.float32(0))
+        y_scale, y_zero = grid(lo, hi)
+        tensor = self.tensor(U8, tensor_flags | TENSOR_ADAPTIVE, y_scale, y_zero, lo, hi)
+        self.append(op, g, flags, tensor, quantized.reshape(shape), bias_q20, scale, zero, pads)
+
+    def run(self, layer, g, weights, bias):
+        """Pre-activations of all samples. Returns float32[n, positions, out]."""
+        n = len(self.values)
+        y = np.zeros((n, g.out_h * g.out_w, g.out_c), np.float32)
+        if isinstance(layer, Linear):
+            run_linear(self.values, np.ascontiguousarray(weights.T), bias, y.reshape(n, g.out_c))
+        else:
+            run_conv2d(g, self.values.reshape(n, g.in_h, g.in_w, g.in_c), weights, bias, y)
+        return y
+
+    def add_max_pool(self, layer: MaxPool2d):
+        """Max pooling keeps type, scale and zero point."""
+        g = layer_geometry(layer, self.shape)
+        n = len(self.values)
+        y = np.zeros((n, g.out_h, g.out_w, g.out_c), np.float32)
+        run_max_pool2d(g, self.values.reshape(n, g.in_h, g.in_w, g.in_c), y)
+        self.shape, self.values = (g.out_h, g.out_w, g.out_c), y.reshape(n, -1)
+        before = self.tensors[-1]
+        tensor = self.tensor(before["type"], before["flags"] & TENSOR_RELU, before["scale"], before["zero"], before["lo"], before["hi"])
+        self.append(MAX_POOL2D, g, 0, tensor)
+
+
+def initialize(
+    name: str, description: list[Layer], config: str, samples: np.ndarray, scale, zero: int, seed: int, train_last: int | None = None
+) -> Network:
+    """A network with random weights, batch norm and ranges from calibration samples.
+
+    description: layers; config: one of CONFIGS ("mixed": quantized, but the head in float32); samples: uint8[n, h, w, c] with real value
+    scale * (byte - zero); seed: uint32; train_last: number of layers with weights that train, all if None.
+    Raises FqtError for an unknown configuration or a kernel that does not fit.
+    """
+    if config not in CONFIGS:
+        raise FqtError(f"configuration '{config}' does not exist: choose one of {', '.join(CONFIGS)}")
+    builder = Builder(config, samples, np.float32(scale), zero, seed)
+    for layer in description:
+        if isinstance(layer, MaxPool2d):
+            builder.add_max_pool(layer)
+        else:
+            builder.add_weights(layer)
+    network = Network(name, np.array(builder.tensors, TENSOR), np.array(builder.layers, LAYER), builder.weights, builder.biases)
+    if train_last is not None:
+        freeze(network, train_last)
+    return network
+
+
+def freeze(network: Network, train_last: int) -> None:
+    """Let only the last train_last layers with weights train; feature maps before the first of them keep their ranges."""
+    weighted = [i for i, weights in enumerate(network.weights) if weights is not None]
+    if not 0 < train_last <= len(weighted):
+        raise FqtError(f"cannot train the last {train_last} layers: the network has {len(weighted)} with weights")
+    first = weighted[-train_last]
+    for i in weighted:
+        if i < first:
+            network.layers["flags"][i] &= LAYER_RELU
+            network.tensors["flags"][i + 1] &= TENSOR_RELU

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The border between quantized and float32 layers of the mixed and float32 configurations (SPEC.md 4.6)."""
+
+import numpy as np
+
+from fqt_ref.arithmetic import ERROR_MAX, fround
+from fqt_ref.jit import njit
+
+
+@njit
+def dequantize_forward(zero, scale, x, y):
+    """y = f32(x - z) * s. x: uint8[n]; y: float32[n]."""
+    for i in range(x.size):
+        y[i] = np.float32(np.int32(x[i]) - np.int32(zero)) * scale
+
+
+@njit
+def dequantize_backward(zero, masked, error_scale, error, x, dx):
+    """dx = clamp(round(e / s_e), -127, 127), 0 where x <= z behind a ReLU. error: float32[n]; x: uint8[n]; dx: int8[n].
+
+    Returns the largest |e| of the unmasked, a float32.
+    """
+    inverse = np.float32(1) / error_scale
+    limit = np.float32(ERROR_MAX)
+    largest = np.float32(0)
+    for i in range(x.size):
+        if masked and x[i] <= zero:
+            dx[i] = 0
+        else:
+            e = error[i]
+            largest = max(largest, abs(e))
+            dx[i] = np.int8(fround(min(max(e * inverse, -limit), limit)))
+    return largest

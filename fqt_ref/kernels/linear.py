@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fully connected layer with folded ReLU (SPEC.md 4.1-4.4; Eq. 1-4): the convolution whose kernel covers its whole input."""
+
+import numpy as np
+
+from fqt_ref.jit import njit
+from fqt_ref.kernels.conv2d import mask_error_f32, relu_f32, requantize_error, requantize_row, widen_extremes
+
+
+@njit
+def add_products(x, weights_t, acc):
+    """acc[co] = acc[co] + sum over k of x[k] * weights_t[k, co], k ascending; four k a pass."""
+    k = 0
+    while k + 4 <= x.size:
+        x0, x1, x2, x3 = x[k], x[k + 1], x[k + 2], x[k + 3]
+        w0, w1, w2, w3 = weights_t[k], weights_t[k + 1], weights_t[k + 2], weights_t[k + 3]
+        for co in range(acc.size):
+            acc[co] = acc[co] + x0 * w0[co] + x1 * w1[co] + x2 * w2[co] + x3 * w3[co]
+        k += 4
+    while k < x.size:
+        x0 = x[k]
+        w0 = weights_t[k]
+        for co in range(acc.size):
+            acc[co] = acc[co] + x0 * w0[co]
+        k += 1
+
+
+@njit
+def linear_forward_u8(requantizer, zero_y, lower, x, weights_t, bias_acc, y, acc, extremes):
+    """Eq. 3, quantized. x: int32[in], x - z_x; weights_t: int32[in, out]; bias_acc, acc: int32[out]; y: uint8[out]; extremes: int32[2]."""
+    acc[:] = bias_acc
+    add_products(x, weights_t, acc)
+    widen_extremes(acc, extremes)
+    requantize_row(acc, requantizer, zero_y, lower, y)
+
+
+@njit
+def linear_forward_f32(relu, x, weights_t, bias, y):
+    """Eq. 3 in float32: sums start at the bias, k ascending. x: float32[in]; weights_t: float32[in, out]; y: float32[out]."""
+    y[:] = bias
+    add_products(x, weights_t, y)
+    if relu:
+        relu_f32(y)
+
+
+@njit
+def spread_error(error, weights_c, dx):
+    """dx[k] += sum over co of e[co] * weights_c[co, k], co ascending."""
+    for co in range(error.size):
+        e = error[co]
+        if e != 0:
+            row = weights_c[co]
+            for k in range(dx.size):
+                dx[k] += e * row[k]
+
+
+@njit
+def linear_backward_input_u8(requantizer, zero_x, masked, error, weights_c, x, dx, sums):
+    """Eq. 4. error: int32[out]; weights_c: int32[out, in]; x: uint8[in]; dx: int8[in]; sums: int32[in], scratch. Returns the largest |sum|."""
+    sums[:] = 0
+    spread_error(error, weights_c, sums)
+    return requantize_error(sums, requantizer, x, zero_x, masked, dx)
+
+
+@njit
+def linear_backward_input_f32(masked, error, weights_c, x, dx):
+    """Eq. 1 in float32. error: float32[out]; x, dx: float32[in]."""
+    dx[:] = np.float32(0)
+    spread_error(error, weights_c, dx)
+    mask_error_f32(x, masked, dx)
+
+
+@njit
+def linear_backward_weight(error, x, gradient, bias_gradient):
+    """Eq. 2: the outer product of error and input, added to the minibatch's. All int32 (x centred) or all float32.
+
+    error: [out]; x: [in]; gradient: [out, in]; bias_gradient: [out].
+    """
+    for co in range(error.size):
+        e = error[co]
+        if e != 0:  # G is never -0, so skipping changes no bit
+            bias_gradient[co] += e
+            out = gradient[co]
+            for k in range(x.size):
+                out[k] += e * x[k]

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The model file, `.fqt`: write, check, read (SPEC.md 10). What is read is untrusted: every field is checked once, here."""
+
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from fqt_ref import ARITHMETIC_VERSION
+from fqt_ref.errors import FqtError
+from fqt_ref.network import (
+    CONV2D,
+    DEQUANTIZE,
+    F32,
+    LAYER,
+    LAYER_RELU,
+    LAYER_TRAINABLE,
+    LINEAR,
+    MAX_POOL2D,
+    TENSOR,
+    TENSOR_ADAPTIVE,
+    TENSOR_RELU,
+    U8,
+    Network,
+)
+
+MAGIC = b"FQT1"
+FORMAT_VERSION = 1
+HEADER_BYTES = 64
+MAX_LAYERS, MAX_CLASSES = 64, 512
+MAX_FAN_IN, MAX_FAN_OUT, MAX_POSITIONS = 24_576, 57_344, 65_536
+SIZE, MAGIC_ERROR, VERSION, CHECKSUM, FORMAT, BOUND = -2, -3, -4, -5, -6, -7  # the C library's error codes
+SMALLEST_NORMAL = np.float32(2.0**-126)
+
+
+class ModelFileError(FqtError):
+    """A model file that can't be used; `code` is what the C library answers for it."""
+
+    def __init__(self, code: int, message: str):
+        super().__init__(message)
+        self.code = code
+
+
+def file_bytes(network: Network) -> bytes:
+    """The network as a model file."""
+    tensors, layers = network.tensors.copy(), network.layers.copy()
+    tensors_at = HEADER_BYTES
+    layers_at = tensors_at + tensors.nbytes
+    at = layers_at + layers.nbytes
+    blobs = []
+    for i, (weights, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
+        for field, array in (("weight", weights), ("bias", bias)):
+            data = b"" if array is None else array.tobytes()
+            layers[f"{field}_offset"][i], layers[f"{field}_bytes"][i] = (at, len(data)) if data else (0, 0)
+            blobs.append(data + bytes(-len(data) % 4))
+            at += len(blobs[-1])
+    name = network.name.encode("ascii", "replace")[:16].ljust(16, b"\0")
+    counts = [ARITHMETIC_VERSION, len(tensors), len(layers), tensors_at, layers_at, 0, 0, 0]
+    body = np.array(counts, "<u4").tobytes() + name + tensors.tobytes() + layers.tobytes() + b"".join(blobs)
+    return MAGIC + np.array([FORMAT_VERSION, 16 + len(body), zlib.crc32(body)], "<u4").tobytes() + body
+
+
+def write(path: Path, network: Network) -> None:
+    """Write a model file; an older file of that name stays whole until the new one is complete."""
+    temporary = path.with_name(path.name + ".part")
+    try:
+        temporary.write_bytes(file_bytes(network))
+        os.replace(temporary, path)
+    except OSError as error:
+        raise FqtError(f"cannot write model file {path}: {error.strerror}; choose another folder with -o") from error
+
+
+def read(path: Path) -> Network:
+    """Read and check a model file. Raises ModelFileError (a FqtError) with one line for anything wrong."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise FqtError(f"cannot read model file {path}: {error.strerror}; make one with 'fqt train ... -o {path}'") from error
+    return parse(data, str(path))
+
+
+def parse(data: bytes, name: str = "model file") -> Network:
+    """Check every field of a model file in SPEC.md 10's order and return the network."""
+
+    def fail(code: int, what: str) -> ModelFileError:
+        hint = "write it again with 'fqt train ... -o FILE.fqt'"
+        return ModelFileError(code, f"{name}: {what}; {hint}")
+
+    if len(data) < HEADER_BYTES:
+        raise fail(SIZE, f"{len(data)} bytes are too few for the {HEADER_BYTES}-byte header of a model file")
+    if data[:4] != MAGIC:
+        raise fail(MAGIC_ERROR, f"not a model file: starts with {data[:4]!r} instead of {MAGIC!r}")
+    version, file_size, crc, arithmetic, n_tensors, n_layers, tensors_at, layers_at = (
+        int(v) for v in np.frombuffer(data, "<u4", 8, 4)
+    )
+    if version != FORMAT_VERSION or arithmetic != ARITHMETIC_VERSION:
+        raise fail(VERSION, f"format {version}, arithmetic {arithmetic}: this fqt reads format {FORMAT_VERSION}, {ARITHMETIC_VERSION}")
+    if file_size != len(data):
+        raise fail(SIZE, f"{len(data)} bytes long, but its header says {file_size}: cut off or overlong")
+    if zlib.crc32(data[16:]) != crc:
+        raise fail(CHECKSUM, "damaged: its checksum does not match")
+    if any(data[36:48]):
+        raise fail(FORMAT, "reserved header fields are not 0")
+    if not 1 <= n_layers <= MAX_LAYERS or n_tensors != n_layers + 1:
+        raise fail(FORMAT, f"{n_layers} layers and {n_tensors} tensors: wants 1 to {MAX_LAYERS} layers and one tensor more")
+    for what, at, size in (("tensor", tensors_at, n_tensors * TENSOR.itemsize), ("layer", layers_at, n_layers * LAYER.itemsize)):
+        if at % 4 or at < HEADER_BYTES or at + size > len(data):
+            raise fail(FORMAT, f"its {what} table at byte {at} is not inside the file")
+    tensors = np.frombuffer(data, TENSOR, n_tensors, tensors_at).copy()
+    layers = np.frombuffer(data, LAYER, n_layers, layers_at).copy()
+    for i, tensor in enumerate(tensors):
+        problem = tensor_problem(tensor)
+        if problem:
+            raise fail(FORMAT, f"tensor {i}: {problem}")
+    if tensors[0]["type"] != U8:
+        raise fail(FORMAT, "tensor 0: the input must be uint8")
+    for i, layer in enumerate(layers):
+        problem = layer_problem(i, layer, tensors[i], tensors[i + 1], data)
+        if problem:
+            raise fail(FORMAT, f"layer {i}: {problem}")
+    if tensors[-1]["h"] != 1 or tensors[-1]["w"] != 1:
+        raise fail(FORMAT, f"tensor {n_layers}: the logits must have shape 1x1xclasses")
+    for i, layer in enumerate(layers):
+        problem = bound_problem(layer, tensors[i], tensors[i + 1])
+        if problem:
+            raise fail(BOUND, f"layer {i}: {problem}")
+    if tensors[-1]["c"] > MAX_CLASSES:
+        raise fail(BOUND, f"{tensors[-1]['c']} classes: at most {MAX_CLASSES}")
+    weights, biases = zip(*(layer_arrays(layer, tensors[i], tensors[i + 1], data) for i, layer in enumerate(layers)), strict=True)
+    title = data[48:64].split(b"\0")[0].decode("ascii", "replace")
+    return Network(title, tensors, layers, list(weights), list(biases))
+
+
+def positive_normal(value) -> bool:
+    """A finite float32 >= 2^-126."""
+    return bool(np.isfinite(value) and value >= SMALLEST_NORMAL)
+
+
+def tensor_problem(tensor) -> str | None:
+    """What is wrong with a TENSOR record by itself."""
+    if tensor["type"] not in (U8, F32):
+        return f"type {tensor['type']} does not exist"
+    if tensor["flags"] > TENSOR_RELU | TENSOR_ADAPTIVE or (tensor["type"] == F32 and tensor["flags"] & TENSOR_ADAPTIVE):
+        return f"flags {tensor['flags']:#x} do not fit its type"
+    if not (tensor["h"] and tensor["w"] and tensor["c"]):
+        return "a dimension is 0"
+    if not positive_normal(tensor["scale"]):
+        return f"scale {tensor['scale']} is not a positive normal number"
+    if not 0 <= tensor["zero"] <= 255:
+        return f"zero point {tensor['zero']} is not in 0..255"
+    if tensor["type"] == F32 and (tensor["scale"] != 1 or tensor["zero"] != 0):
+        return "a float32 tensor has scale 1 and zero point 0"
+    if not (np.isfinite(tensor["lo"]) and np.isfinite(tensor["hi"]) and tensor["lo"] <= 0 <= tensor["hi"]):
+        return f"range {tensor['lo']}..{tensor['hi']} does not hold 0"
+    if tensor["error_scale"] != 0 and not positive_normal(tensor["error_scale"]):
+        return f"error scale {tensor['error_scale']} is not 0 or a positive normal number"
+    if tensor["reserved"].any():
+        return "reserved fields are not 0"
+    return None
+
+
+def layer_problem(i: int, layer, x, y, data: bytes) -> str | None:
+    """What is wrong with a LAYER record between its tensors."""
+    if layer["op"] not in (CONV2D, LINEAR, MAX_POOL2D, DEQUANTIZE):
+        return f"operator {layer['op']} does not exist"
+    if layer["flags"] > LAYER_RELU | LAYER_TRAINABLE:
+        return f"flags {layer['flags']:#x} do not exist"
+    if layer["input"] != i or layer["output"] != i + 1:
+        return f"reads tensor {layer['input']} and writes {layer['output']} instead of {i} and {i + 1}"
+    if layer["reserved16"] or layer["reserved"].any():
+        return "reserved fields are not 0"
+    for field in ("kernel_h", "kernel_w", "stride_h", "stride_w"):
+        if not 1 <= layer[field] <= 255:
+            return f"{field} {layer[field]} is not in 1..255"
+    return shape_problem(layer, x, y) or (weight_problem if layer["op"] in (CONV2D, LINEAR) else plain_problem)(layer, x, y, data)
+
+
+def shape_problem(layer, x, y) -> str | None:
+    """Whether the shapes on both sides fit together."""
+    pads = [int(layer[f"pad_{side}"]) for side in ("top", "bottom", "left", "right")]
+    windowed = layer["op"] in (CONV2D, MAX_POOL2D)
+    if not windowed and (any(pads) or any(layer[f] != 1 for f in ("kernel_h", "kernel_w", "stride_h", "stride_w"))):
+        return "kernel and stride must be 1 and padding 0"
+    if layer["op"] == MAX_POOL2D and any(pads):
+        return "max pooling has no padding"
+    if layer["op"] == LINEAR:
+        return None if y["h"] == 1 and y["w"] == 1 else "the output of a linear layer has shape 1x1xN"
+    for axis, kernel, stride, pad in (("h", "kernel_h", "stride_h", pads[:2]), ("w", "kernel_w", "stride_w", pads[2:])):
+        size, kernel_size = int(x[axis]) + sum(pad), int(layer[kernel])
+        if max(pad) >= kernel_size:
+            return f"padding {pad} along {axis} reaches the kernel's size {kernel_size}"
+        if size < kernel_size or (size - kernel_size) // int(layer[stride]) + 1 != int(y[axis]):
+            return f"an input of {x[axis]} along {axis} does not give an output of {y[axis]}"
+    if layer["op"] != CONV2D and x["c"] != y["c"]:
+        return f"turns {x['c']} channels into {y['c']}"
+    return None
+
+
+def fan_in(layer, x) -> int:
+    """Weights of one output channel."""
+    if layer["op"] == LINEAR:
+        return int(x["h"]) * int(x["w"]) * int(x["c"])
+    return int(layer["kernel_h"]) * int(layer["kernel_w"]) * int(x["c"])
+
+
+def weight_problem(layer, x, y, data: bytes) -> str | None:
+    """Types, offsets and values of a layer with weights."""
+    if x["type"] != y["type"]:
+        return "input and output are of different types"
+    if bool(layer["flags"] & LAYER_RELU) != bool(y["flags"] & TENSOR_RELU):
+        return "the ReLU flags of layer and output differ"
+    item = 1 if y["type"] == U8 else 4
+    for field, size in (("weight", item * int(y["c"]) * fan_in(layer, x)), ("bias", 4 * int(y["c"]))):
+        at, given = int(layer[f"{field}_offset"]), int(layer[f"{field}_bytes"])
+        if given != size:
+            return f"{given} bytes of {field} instead of {size}"
+        if at % 4 or at < HEADER_BYTES or at + size > len(data):
+            return f"its {field} at byte {at} is not inside the file"
+    if y["type"] == U8:
+        if not positive_normal(layer["weight_scale"]) or not 0 <= layer["weight_zero"] <= 255:
+            return f"weight scale {layer['weight_scale']} or zero point {layer['weight_zero']} is out of range"
+        if y["flags"] & TENSOR_RELU and y["zero"] != 0:
+            return "an output behind a ReLU has zero point 0"
+        bias = np.frombuffer(data, "<i4", int(y["c"]), int(layer["bias_offset"])).astype(np.int64)
+        return "a bias reaches 2^30" if (abs(bias) >= 1 << 30).any() else None
+    if layer["weight_scale"] != 0 or layer["weight_zero"] != 0:
+        return "a float32 layer has no weight scale"
+    weights = np.frombuffer(data, "<f4", int(y["c"]) * fan_in(layer, x), int(layer["weight_offset"]))
+    bias = np.frombuffer(data, "<f4", int(y["c"]), int(layer["bias_offset"]))
+    if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
+        return "a weight or bias is not finite"
+    return "a bias is -0" if (np.signbit(bias) & (bias == 0)).any() else None
+
+
+def plain_problem(layer, x, y, data: bytes) -> str | None:
+    """Types and unused fields of a layer without weights."""
+    if layer["flags"]:
+        return "a layer without weights has no flags"
+    fields = ("weight_offset", "weight_bytes", "bias_offset", "bias_bytes", "weight_scale", "weight_zero")
+    if any(layer[field] != 0 for field in fields):
+        return "a layer without weights has weight fields"
+    if layer["op"] == DEQUANTIZE:
+        return None if (x["type"], y["type"]) == (U8, F32) else "dequantize wants a uint8 input and a float32 output"
+    return None if x["type"] == y["type"] else "input and output are of different types"
+
+
+def bound_problem(layer, x, y) -> str | None:
+    """SPEC.md 9: no sum may overflow 32 bits."""
+    if layer["op"] not in (CONV2D, LINEAR):
+        return None
+    fan_out = int(layer["kernel_h"]) * int(layer["kernel_w"]) * int(y["c"])
+    if fan_in(layer, x) > MAX_FAN_IN or fan_out > MAX_FAN_OUT:
+        return f"fan-in {fan_in(layer, x)} or fan-out {fan_out} exceeds {MAX_FAN_IN} or {MAX_FAN_OUT}: its sums could overflow"
+    return None
+
+
+def layer_arrays(layer, x, y, data: bytes):
+    """(weights [out, kernel_h, kernel_w, in], biases [out]) of a checked layer, or (None, None)."""
+    if layer["op"] not in (CONV2D, LINEAR):
+        return None, None
+    quantized, out = y["type"] == U8, int(y["c"])
+    weights = np.frombuffer(data, "u1" if quantized else "<f4", out * fan_in(layer, x), int(layer["weight_offset"]))
+    biases = np.frombuffer(data, "<i4" if quantized else "<f4", out, int(layer["bias_offset"]))
+    return weights.reshape(out, int(layer["kernel_h"]), int(layer["kernel_w"]), -1).copy(), biases.copy()
+
+
+def check_batch(network: Network, batch_size: int) -> None:
+    """SPEC.md 9's bound on the minibatch. Raises FqtError."""
+    if not 1 <= batch_size <= MAX_POSITIONS:
+        raise FqtError(f"batch size {batch_size} is not in 1..{MAX_POSITIONS}")
+    for i, layer in enumerate(network.layers):
+        y = network.tensors[i + 1]
+        positions = int(y["h"]) * int(y["w"])
+        if layer["flags"] & LAYER_TRAINABLE and y["type"] == U8 and positions * batch_size > MAX_POSITIONS:
+            largest = MAX_POSITIONS // positions
+            raise FqtError(f"batch size {batch_size}: the gradient of layer {i} ({positions} positions) could overflow; use at most {largest}")

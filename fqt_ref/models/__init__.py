@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The networks that ship with fqt, by name: each a function (input shape, classes) -> list of layer descriptions."""
+
+from collections.abc import Callable
+
+from fqt_ref.errors import FqtError
+from fqt_ref.models.describe import Conv2d, Layer, Linear, MaxPool2d
+from fqt_ref.models.digits_cnn import digits_cnn
+from fqt_ref.models.digits_mlp import digits_mlp
+from fqt_ref.models.mnist_cnn import mnist_cnn
+
+NETWORKS: dict[str, Callable[[tuple[int, int, int], int], list[Layer]]] = {
+    "mnist-cnn": mnist_cnn,
+    "digits-cnn": digits_cnn,
+    "digits-mlp": digits_mlp,
+}
+
+__all__ = ["NETWORKS", "Conv2d", "Layer", "Linear", "MaxPool2d", "describe_network"]
+
+
+def describe_network(name: str, input_shape: tuple[int, int, int], classes: int) -> list[Layer]:
+    """Layer descriptions of a named network. Raises FqtError for a name that does not exist."""
+    if name not in NETWORKS:
+        raise FqtError(f"network '{name}' does not exist: choose one of {', '.join(sorted(NETWORKS))}")
+    return NETWORKS[name](input_shape, classes)

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SGD with gradients standardized per output channel and an adaptive weight grid (SPEC.md 6; Eq. 5-8)."""
+
+from math import sqrt
+
+import numpy as np
+
+from fqt_ref.arithmetic import ACC_LIMIT, BIAS_ONE, NEAREST, WIDE_LIMIT, bit_length, clamp, fround, isqrt, random_word, rescale
+from fqt_ref.jit import njit
+
+SMALLEST_SCALE = np.float32(2.0**-40)
+WEIGHT_UNIT = np.float32(65536)
+
+
+@njit
+def standardize(gradient, centred):
+    """centred[i] = n g_i - S1 and r with (n g_i - S1) / r = (G_i - mean) / deviation; all exact. Returns r, 0 if all are equal.
+
+    gradient: int32[n], one channel's; centred: int64[n].
+    """
+    n = gradient.size
+    largest = 0
+    for i in range(n):
+        largest = max(largest, abs(np.int64(gradient[i])))
+    shift = max(0, bit_length(largest) - (29 - bit_length(n - 1)))
+    half = (1 << shift) >> 1
+    s1 = 0
+    s2 = 0
+    for i in range(n):
+        g = (np.int64(gradient[i]) + half) >> shift
+        centred[i] = g
+        s1 += g
+        s2 += g * g
+    for i in range(n):
+        centred[i] = n * centred[i] - s1
+    return isqrt(n * s2 - s1 * s1)
+
+
+@njit
+def move_weights(weight, zero, scale, rate, gradient, moved):
+    """Eq. 8 for one channel, in units of scale / 65536: moved = (w - z) 2^16 - rate (G - mean) / deviation.
+
+    weight: uint8[n]; gradient: int32[n]; moved: int64[n].
+    """
+    r = standardize(gradient, moved)
+    m = ((rate / scale) * WEIGHT_UNIT) / np.float32(max(r, 1))
+    for i in range(weight.size):
+        step = 0 if r == 0 else clamp(rescale(moved[i], m, NEAREST), -ACC_LIMIT, ACC_LIMIT)
+        moved[i] = ((np.int64(weight[i]) - zero) << 16) - step
+
+
+@njit
+def adapt_grid(scale, zero, lowest, highest):
+    """New scale and zero point (Eq. 6, 7) for weights in lowest..highest units of scale / 65536; the old ones while they still fit."""
+    unit = scale / WEIGHT_UNIT
+    lo = np.float32(lowest) * unit
+    hi = np.float32(highest) * unit
+    lo_old = np.float32(-zero) * scale
+    hi_old = np.float32(255 - zero) * scale
+    slack = scale * np.float32(0.5)
+    if lo >= lo_old - slack and hi <= hi_old + slack and hi - lo >= np.float32(0.875) * (hi_old - lo_old):
+        return scale, zero
+    return grid_of_range(lo, hi, scale, zero)
+
+
+@njit
+def grid_of_range(lo, hi, scale, zero):
+    """Scale (hi - lo) / 255 and zero point -lo / scale; (scale, zero) if the range is empty."""
+    new_scale = (hi - lo) / np.float32(255)
+    if new_scale >= SMALLEST_SCALE:
+        return new_scale, clamp(fround((np.float32(0) - lo) / new_scale), 0, 255)
+    return scale, zero
+
+
+@njit
+def update_weights_u8(scale, zero, rate, batch, key, weights, gradient, chosen, moved):
+    """The update of one quantized layer. Returns its new (scale, zero point).
+
+    weights: uint8[out, n], in place; gradient: int32[out, n]; chosen: int32[out], samples that kept the channel;
+    moved: int64[out, n], scratch; key: random key of this update and layer.
+    """
+    lowest = 0
+    highest = 0
+    for co in range(weights.shape[0]):
+        channel_rate = rate * (np.float32(chosen[co]) / np.float32(batch))
+        row = moved[co]
+        move_weights(weights[co], zero, scale, channel_rate, gradient[co], row)
+        for i in range(row.size):
+            lowest = min(lowest, row[i])
+            highest = max(highest, row[i])
+    new_scale, new_zero = adapt_grid(scale, zero, lowest, highest)
+    m = (scale / new_scale) / WEIGHT_UNIT
+    flat_weights = weights.reshape(weights.size)
+    flat_moved = moved.reshape(moved.size)
+    for i in range(flat_weights.size):
+        flat_weights[i] = clamp(rescale(flat_moved[i], m, random_word(key, i)) + new_zero, 0, 255)
+    return new_scale, new_zero
+
+
+@njit
+def update_bias_u8(error_scale, rate, batch, bias, gradient):
+    """Eq. 5 for the bias (Q20): one element a channel, so nothing to standardize. bias, gradient: int32[out]."""
+    m = ((rate * error_scale) / np.float32(batch)) * BIAS_ONE
+    for co in range(bias.size):
+        bias[co] = clamp(bias[co] - rescale(gradient[co], m, NEAREST), 1 - WIDE_LIMIT, WIDE_LIMIT - 1)
+
+
+@njit
+def update_f32(rate, batch, weights, bias, gradient, bias_gradient, chosen):
+    """The same rule in float32 (SPEC.md 6.3). weights: float32[out, n]; gradient: float32[out, n]; bias: float32[out]."""
+    n = weights.shape[1]
+    for co in range(weights.shape[0]):
+        total = np.float32(0)
+        for i in range(n):
+            total += gradient[co, i]
+        mean = total / np.float32(n)
+        squares = np.float32(0)
+        for i in range(n):
+            d = gradient[co, i] - mean
+            squares += d * d
+        sigma = np.float32(sqrt(squares / np.float32(n)))
+        if sigma > np.float32(0):
+            channel_rate = rate * (np.float32(chosen[co]) / np.float32(batch))
+            for i in range(n):
+                weights[co, i] -= channel_rate * ((gradient[co, i] - mean) / sigma)
+        bias[co] -= rate * (bias_gradient[co] / np.float32(batch))

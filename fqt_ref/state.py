@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The state of a training run as bytes: its checksum and its trace (SPEC.md 11 and 12)."""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from fqt_ref import train_step as ts
+from fqt_ref.network import LOSS_MAX, SAMPLES, STEP, U8, State, has_weights, parameters
+
+EVENTS = {
+    1: "output of layer",
+    2: "loss and prediction of sample",
+    3: "error at tensor",
+    4: "selected error of layer",
+    5: "weight gradient of layer",
+    6: "bias gradient of layer",
+    7: "weights of layer",
+    8: "bias of layer",
+    9: "weight scale and zero point of layer",
+    10: "scales of tensor",
+    11: "largest loss and step",
+}
+OUTPUT, LOSS, ERROR, SELECTED, GRADIENT, BIAS_GRADIENT, WEIGHTS, BIAS, WEIGHT_GRID, SCALES, COUNTERS = range(1, 12)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of a trace."""
+
+    kind: int
+    index: int
+    data: bytes
+
+
+def state_records(state: State) -> Iterator[Record]:
+    """All that training changes, in SPEC.md 11's order."""
+    for i, layer in enumerate(state.layers):
+        if has_weights(layer):
+            weights, bias = parameters(state, i)
+            yield Record(WEIGHTS, i, weights.tobytes())
+            yield Record(BIAS, i, bias.tobytes())
+            yield Record(WEIGHT_GRID, i, np.float32(layer.weight_scale).tobytes() + np.int32(layer.weight_zero).tobytes())
+    for i, t in enumerate(state.tensors):
+        scales = np.array([t.lo, t.hi, t.error_scale], "<f4").tobytes()
+        yield Record(SCALES, i, np.float32(t.scale).tobytes() + np.int32(t.zero).tobytes() + scales)
+    yield Record(COUNTERS, 0, np.array([state.counters[LOSS_MAX], state.counters[STEP]], "<u4").tobytes())
+
+
+def state_checksum(state: State) -> int:
+    """CRC-32 of the state."""
+    crc = 0
+    for record in state_records(state):
+        crc = zlib.crc32(record.data, crc)
+    return crc
+
+
+def feature_bytes(state: State, i: int) -> bytes:
+    """Tensor i's feature map."""
+    slot, arena = state.tensor_slots[i], state.u8 if state.tensors[i].type == U8 else state.f32
+    return arena[slot.feature : slot.feature + slot.count].tobytes()
+
+
+def error_bytes(state: State, i: int) -> bytes:
+    """The error at tensor i."""
+    slot, arena = state.tensor_slots[i], state.i8 if state.tensors[i].type == U8 else state.f32
+    return arena[slot.error : slot.error + slot.count].tobytes()
+
+
+def trace_sample(state: State, config: ts.TrainConfig, sample: np.ndarray, label: int) -> Iterator[Record]:
+    """train_sample() step by step, showing each result; the state changes as in train_sample()."""
+    ts.vector(state.u8, state.tensor_slots[0].feature, sample.size)[:] = sample
+    for i in range(len(state.layers)):
+        ts.forward_layer(state, i)
+        yield Record(OUTPUT, i, feature_bytes(state, i + 1))
+    loss, prediction = ts.loss_and_error(state, label)
+    yield Record(LOSS, 0, np.array([loss, prediction], "<u4").tobytes())
+    yield Record(ERROR, len(state.layers), error_bytes(state, len(state.layers)))
+    first, rate = ts.first_trained(state), ts.current_rate(state, config, loss)
+    for i in range(len(state.layers) - 1, first - 1, -1):
+        if ts.trains(state.layers[i]):
+            if ts.select_layer(state, config, i, rate):
+                yield Record(SELECTED, i, error_bytes(state, i + 1))
+            ts.backward_weight_layer(state, i)
+            slot, sums = state.layer_slots[i], state.i32 if state.tensors[i + 1].type == U8 else state.f32
+            yield Record(GRADIENT, i, sums[slot.gradient : slot.gradient + slot.out * slot.fan_in].tobytes())
+            yield Record(BIAS_GRADIENT, i, sums[slot.bias_gradient : slot.bias_gradient + slot.out].tobytes())
+        if i > first:
+            ts.backward_input_layer(state, i)
+            yield Record(ERROR, i, error_bytes(state, i))
+    state.counters[SAMPLES] += 1
+
+
+def trace(state: State, config: ts.TrainConfig, samples: np.ndarray, labels: np.ndarray, steps: int) -> Iterator[Record]:
+    """steps training steps on sample i mod n, an update every batch_size. samples: uint8[n, h * w * c]; labels: int[n]."""
+    for i in range(steps):
+        j = i % len(samples)
+        yield from trace_sample(state, config, samples[j], int(labels[j]))
+        if state.counters[SAMPLES] == config.batch_size:
+            ts.update(state, config)
+            yield from state_records(state)
+
+
+def trace_bytes(records: Iterator[Record]) -> bytes:
+    """A trace as one stream, each record padded to 4 bytes."""
+    parts = []
+    for record in records:
+        header = np.array([record.kind, record.index, len(record.data)], "<u4").tobytes()
+        parts.append(header + record.data + bytes(-len(record.data) % 4))
+    return b"".join(parts)

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A training run: epochs over a data set, in pieces short enough to be interrupted, and evaluation."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from time import perf_counter
+
+import numpy as np
+
+from fqt_ref import train_step as ts
+from fqt_ref.arithmetic import sample_order
+from fqt_ref.datasets import Dataset
+from fqt_ref.errors import FqtError
+from fqt_ref.initialize import initialize
+from fqt_ref.model_file import check_batch
+from fqt_ref.models import describe_network
+from fqt_ref.network import SAMPLES, Network, State, new_state
+
+CALIBRATION_SAMPLES = 256
+PIECE = 1024  # samples between two looks at the keyboard
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch's figures. Losses are mean cross-entropies in nats; accuracies are fractions."""
+
+    epoch: int
+    loss: float
+    train_accuracy: float
+    test_accuracy: float
+    seconds: float
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+def flat(images: np.ndarray) -> np.ndarray:
+    """uint8[n, h, w, c] as a writable uint8[n, h * w * c], the one type that the engine is compiled for."""
+    return np.array(images.reshape(len(images), -1), np.uint8, order="C")
+
+
+def prepared_state(network: Network) -> State:
+    """A State ready for samples."""
+    state = new_state(network)
+    ts.prepare(state, True)
+    return state
+
+
+def fresh_network(name: str, config: str, data: Dataset, seed: int, train_last: int | None = None) -> Network:
+    """A named network with random weights, calibrated on the first training samples."""
+    if len(data.train_x) == 0:
+        raise FqtError(f"data set {data.name} has no training samples")
+    description = describe_network(name, data.train_x.shape[1:], data.classes)
+    samples = data.train_x[:CALIBRATION_SAMPLES]
+    return initialize(name, description, config, samples, data.scale, data.zero, seed, train_last)
+
+
+def check_fits(network: Network, data: Dataset) -> None:
+    """Whether a network takes this data set's samples and knows its classes. Raises FqtError."""
+    x = network.tensors[0]
+    shape, wanted = tuple(data.test_x.shape[1:]), (int(x["h"]), int(x["w"]), int(x["c"]))
+    if shape != wanted:
+        raise FqtError(f"data set {data.name} has samples of shape {shape}, the network takes {wanted}: choose data that fits")
+    classes = int(network.tensors[-1]["c"])
+    if data.classes > classes:
+        raise FqtError(f"data set {data.name} has {data.classes} classes, the network tells {classes} apart: train a new one")
+
+
+def train_epochs(
+    network: Network, data: Dataset, config: ts.TrainConfig, epochs: int, advance: Callable[[int, float], None] = lambda n, loss: None
+) -> Iterator[tuple[Epoch, State]]:
+    """Train epoch by epoch; yields each epoch's figures and the state (valid until the next one).
+
+    advance(samples, mean loss) is called after each piece. Raises FqtError for a batch size out of bounds.
+    """
+    check_batch(network, config.batch_size)
+    check_fits(network, data)
+    state = prepared_state(network)
+    samples, labels = flat(data.train_x), np.array(data.train_y, np.int64)
+    for epoch in range(epochs):
+        start = perf_counter()
+        order = sample_order(config.seed, epoch, len(samples))
+        losses, predictions = np.zeros(len(order), np.int64), np.zeros(len(order), np.int64)
+        for at in range(0, len(order), PIECE):
+            piece = slice(at, at + PIECE)
+            ts.train(state, config, samples, labels, order[piece], losses[piece], predictions[piece])
+            advance(len(order[piece]), losses[piece].mean() / 65536)
+        if state.counters[SAMPLES] > 0:
+            ts.update(state, config)
+        accuracy = float(np.mean(predictions == labels[order]))
+        test = evaluate(state, data.test_x, data.test_y)
+        yield Epoch(epoch, float(losses.mean() / 65536), accuracy, test, perf_counter() - start), state
+
+
+def copy_of(state: State) -> State:
+    """A State of its own for another thread."""
+    return State(*(array.copy() for array in state))
+
+
+def predictions_of(state: State, images: np.ndarray, threads: int = 1) -> np.ndarray:
+    """Predicted classes, int64[n]; the same for any number of threads. images: uint8[n, h, w, c]."""
+    samples = flat(images)
+    predictions = np.zeros(len(samples), np.int64)
+
+    def work(part: int) -> None:
+        piece = slice(part * len(samples) // threads, (part + 1) * len(samples) // threads)
+        # Inference writes feature maps and extremes: each thread works on its own copy, so training goes on undisturbed.
+        ts.predict(copy_of(state), samples[piece], predictions[piece])
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, range(threads)))
+    return predictions
+
+
+def evaluate(state: State, images: np.ndarray, labels: np.ndarray, threads: int = 1) -> float:
+    """Fraction of images whose prediction is the label."""
+    return float(np.mean(predictions_of(state, images, threads) == labels))

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * The operators (SPEC.md section 4): forward, error to the input, weight gradient.
+ *
+ * Arguments: geometry, quantization parameters, then data: errors, inputs, weights, biases, outputs. Feature maps and errors are
+ * [h][w][c], weights and weight gradients [out][kernel_h][kernel_w][in]. Nothing is checked here: fqt_model_open() proved the bounds.
+ */
+#ifndef FQT_KERNELS_H
+#define FQT_KERNELS_H
+
+#include <fqt/arithmetic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/** Shape of one layer's work. */
+struct fqt_geometry {
+    int32_t in_h, in_w, in_c;
+    int32_t out_h, out_w, out_c;
+    int32_t kernel_h, kernel_w;
+    int32_t stride_h, stride_w;
+    int32_t pad_top, pad_left;
+};
+
+/** Quantization of a forward pass; requantizer of m = (s_x * s_w) / s_y. */
+struct fqt_forward_quantization {
+    int32_t zero_x;
+    int32_t zero_w;
+    int32_t zero_y;
+    int32_t lower; /**< least output: zero_y under ReLU, else 0 */
+    struct fqt_requantizer requantizer;
+};
+
+/** Quantization of an error to the input; requantizer of m = (s_w * s_e) / s_e_in. */
+struct fqt_error_quantization {
+    int32_t zero_w;
+    int32_t zero_x;
+    bool masked; /**< the input is behind a ReLU: no error where x <= zero_x */
+    struct fqt_requantizer requantizer;
+};
+
+/** Least and greatest accumulator seen; start from {INT32_MAX, INT32_MIN}. */
+struct fqt_extremes {
+    int32_t least;
+    int32_t greatest;
+};
+
+/**
+ * Convolution, Eq. 3 (SPEC.md 4.1): y = clamp(requantize(bias_acc + sum (x - z_x)(w - z_w)) + z_y, lower, 255).
+ * bias_acc: [out_c] in units of s_x * s_w; extremes: widened by the accumulators, may be NULL.
+ */
+void fqt_conv2d_forward_u8(const struct fqt_geometry *g, const struct fqt_forward_quantization *q, const uint8_t *x,
+                           const uint8_t *w, const int32_t *bias_acc, uint8_t *y, struct fqt_extremes *extremes);
+
+/** Convolution in float32 (SPEC.md 4.2). Sums start at the bias and run over ky, kx, ci; relu: +0 where not y > 0. */
+void fqt_conv2d_forward_f32(const struct fqt_geometry *g, bool relu, const float *x, const float *w, const float *bias,
+                            float *y);
+
+/**
+ * Error to the input, Eq. 1 and 4 (SPEC.md 4.3): dx = clamp(requantize(sum e (w - z_w)), -127, 127).
+ * Returns the largest |sum| of the unmasked. Errors of 0 cost little: sparse updates set whole channels to 0.
+ */
+int32_t fqt_conv2d_backward_input_u8(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
+                                     const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx);
+
+/** Error to the input in float32 (SPEC.md 4.3). Sums start at +0, output positions in raster order, co within. */
+void fqt_conv2d_backward_input_f32(const struct fqt_geometry *g, bool masked, const float *e, const float *w,
+                                   const float *x, float *dx);
+
+/** Weight gradient, Eq. 2 (SPEC.md 4.4): gradient += e (x - z_x), bias_gradient += e; exact. */
+void fqt_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32_t zero_x, const int8_t *e, const uint8_t *x,
+                                   int32_t *gradient, int32_t *bias_gradient);
+
+/** Weight gradient in float32 (SPEC.md 4.4): gradient += e * x, output positions in raster order. */
+void fqt_conv2d_backward_weight_f32(const struct fqt_geometry *g, const float *e, const float *x, float *gradient,
+                                    float *bias_gradient);
+
+/** Linear layers (SPEC.md 4.1-4.4): x: [fan_in], y and e: [outputs], w: [outputs][fan_in]. As the convolutions of the same name. */
+void fqt_linear_forward_u8(int32_t fan_in, int32_t outputs, const struct fqt_forward_quantization *q, const uint8_t *x,
+                           const uint8_t *w, const int32_t *bias_acc, uint8_t *y, struct fqt_extremes *extremes);
+/** See fqt_conv2d_forward_f32(). */
+void fqt_linear_forward_f32(int32_t fan_in, int32_t outputs, bool relu, const float *x, const float *w,
+                            const float *bias, float *y);
+/** See fqt_conv2d_backward_input_u8(). */
+int32_t fqt_linear_backward_input_u8(int32_t fan_in, int32_t outputs, const struct fqt_error_quantization *q,
+                                     const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx);
+/** See fqt_conv2d_backward_input_f32(). */
+void fqt_linear_backward_input_f32(int32_t fan_in, int32_t outputs, bool masked, const float *e, const float *w,
+                                   const float *x, float *dx);
+/** See fqt_conv2d_backward_weight_u8(). */
+void fqt_linear_backward_weight_u8(int32_t fan_in, int32_t outputs, int32_t zero_x, const int8_t *e, const uint8_t *x,
+                                   int32_t *gradient, int32_t *bias_gradient);
+/** See fqt_conv2d_backward_weight_f32(). */
+void fqt_linear_backward_weight_f32(int32_t fan_in, int32_t outputs, const float *e, const float *x, float *gradient,
+                                    float *bias_gradient);
+
+/** Max pooling (SPEC.md 4.5): y = maximum of the window; no padding, in_c == out_c. */
+void fqt_max_pool2d_forward_u8(const struct fqt_geometry *g, const uint8_t *x, uint8_t *y);
+/** See fqt_max_pool2d_forward_u8(). */
+void fqt_max_pool2d_forward_f32(const struct fqt_geometry *g, const float *x, float *y);
+
+/** The error goes to the first maximum of its window; masked: 0 where x <= zero_x. Sums of overlapping windows are clamped to +-127. */
+void fqt_max_pool2d_backward_u8(const struct fqt_geometry *g, int32_t zero_x, bool masked, const uint8_t *x,
+                                const int8_t *e, int8_t *dx);
+/** The same in float32; windows add up in raster order of the outputs. */
+void fqt_max_pool2d_backward_f32(const struct fqt_geometry *g, bool masked, const float *x, const float *e, float *dx);
+
+/** The border to float32 layers (SPEC.md 4.6): y = f32(x - zero_x) * scale. x, y: [n]. */
+void fqt_dequantize_forward(int32_t n, int32_t zero_x, float scale, const uint8_t *x, float *y);
+
+/** dx = clamp(fround(e / error_scale), -127, 127); masked: 0 where x <= zero_x. Returns the largest |e| of the unmasked. */
+float fqt_dequantize_backward(int32_t n, int32_t zero_x, bool masked, float error_scale, const float *e,
+                              const uint8_t *x, int8_t *dx);
+
+/** What softmax cross-entropy says about one sample. */
+struct fqt_loss {
+    uint32_t loss;       /**< cross-entropy in nats, Q16 */
+    uint32_t prediction; /**< lowest index of the largest logit */
+};
+
+/** Softmax cross-entropy without exp or log (SPEC.md 4.7). e = round(127 p) - 127 [label]. 1..512 classes, label < classes. */
+struct fqt_loss fqt_softmax_cross_entropy_u8(int32_t classes, int32_t label, float scale, const uint8_t *logits,
+                                             int8_t *e);
+/** The same with float32 logits: e = p - [label]. */
+struct fqt_loss fqt_softmax_cross_entropy_f32(int32_t classes, int32_t label, const float *logits, float *e);
+
+/** Lowest index of the largest logit. */
+int32_t fqt_largest_u8(int32_t classes, const uint8_t *logits);
+/** Lowest index of the largest logit. */
+int32_t fqt_largest_f32(int32_t classes, const float *logits);
+
+#endif

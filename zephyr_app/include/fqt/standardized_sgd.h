@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * The update rule: SGD with gradients standardized per output channel and an adaptive weight grid (SPEC.md section 6; Eq. 5-8).
+ *
+ * New parameters are written over the gradients, so that inference can go on with the old ones (see network.h on commits).
+ */
+#ifndef FQT_STANDARDIZED_SGD_H
+#define FQT_STANDARDIZED_SGD_H
+
+#include <stdint.h>
+
+/** What an update needs to know about a layer and its minibatch. */
+struct fqt_update {
+    int32_t outputs;
+    int32_t fan_in;
+    int32_t batch; /**< samples accumulated, at least 1 */
+    float learning_rate;
+    uint32_t key; /**< random key of this update and layer: fqt_random_key(seed, step, layer); unused in float32 */
+};
+
+/** An affine uint8 grid: real value scale * (byte - zero). */
+struct fqt_grid {
+    float scale;
+    int32_t zero;
+};
+
+/** The grid of a range lo <= 0 <= hi (Eq. 6, 7); `old` if the range is empty (SPEC.md 6.1, 8). */
+struct fqt_grid fqt_grid_of_range(float lo, float hi, struct fqt_grid old);
+
+/**
+ * New weights of a quantized layer, Eq. 5-8 (SPEC.md 6.1). Returns their grid.
+ * w: uint8[outputs][fan_in] on `grid`; gradient: in: the minibatch's sums [outputs][fan_in], out: its first outputs * fan_in bytes
+ * are the new weights; chosen: [outputs], samples that kept the channel.
+ */
+struct fqt_grid fqt_update_weights_u8(const struct fqt_update *u, struct fqt_grid grid, const uint8_t *w,
+                                      int32_t *gradient, const int32_t *chosen);
+
+/** New biases (Q20) of a quantized layer, Eq. 5 (SPEC.md 6.2). bias_gradient: [outputs]; in: sums, out: new biases. */
+void fqt_update_bias_u8(const struct fqt_update *u, float error_scale, const int32_t *bias, int32_t *bias_gradient);
+
+/** New weights of a float32 layer (SPEC.md 6.3). gradient: [outputs][fan_in]; in: sums, out: new weights. */
+void fqt_update_weights_f32(const struct fqt_update *u, const float *w, float *gradient, const int32_t *chosen);
+
+/** New biases of a float32 layer (SPEC.md 6.3). bias_gradient: [outputs]; in: sums, out: new biases. */
+void fqt_update_bias_f32(const struct fqt_update *u, const float *bias, float *bias_gradient);
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Training: one sample through the network and back; the minibatch (SPEC.md sections 5-8, order in section 7).
+ *
+ * RAM: 5 bytes a trained uint8 weight (byte + gradient) and 8 bytes a bias (two int32), as in the paper; 8 and 8 in float32.
+ * New parameters are made in the gradients' place, so no weight is kept twice. See network.h for what inference may do meanwhile.
+ */
+#ifndef FQT_TRAIN_STEP_H
+#define FQT_TRAIN_STEP_H
+
+#include <fqt/network.h>
+
+/** Hyperparameters. */
+struct fqt_train_config {
+    uint32_t batch_size; /**< samples a minibatch, 1..65536; times positions of a trained layer at most 65536 */
+    float learning_rate; /**< finite, >= 0 */
+    int32_t lambda_min;  /**< share of channels to train (Eq. 9), Q12, see fqt_lambda_q12(); 0 <= lambda_min */
+    int32_t lambda_max;  /**< lambda_min <= lambda_max <= 4096 */
+    uint32_t seed;       /**< of the stochastic rounding of weights */
+    bool sparse_last;    /**< whether the last layer with weights takes part in sparse updates */
+};
+
+/** What an observer is told: the records of a trace (SPEC.md section 12). */
+enum fqt_event {
+    FQT_EVENT_OUTPUT = 1,         /**< output of a layer */
+    FQT_EVENT_LOSS = 2,           /**< struct fqt_loss */
+    FQT_EVENT_ERROR = 3,          /**< error at a tensor */
+    FQT_EVENT_SELECTED_ERROR = 4, /**< error at a layer's output after sparse selection */
+    FQT_EVENT_GRADIENT = 5,       /**< weight gradient of a layer so far */
+    FQT_EVENT_BIAS_GRADIENT = 6,  /**< bias gradient of a layer so far */
+    FQT_EVENT_WEIGHTS = 7,        /**< weights of a layer; from here on the state, in the order of section 11 */
+    FQT_EVENT_BIAS = 8,           /**< biases of a layer */
+    FQT_EVENT_WEIGHT_GRID = 9,    /**< weight scale and zero point of a layer */
+    FQT_EVENT_TENSOR = 10,        /**< scale, zero point, lo, hi and error scale of a tensor */
+    FQT_EVENT_COUNTERS = 11,      /**< largest loss, number of updates */
+};
+
+/** Called with data that is valid during the call. index: of the layer or tensor. */
+typedef void fqt_observer(void *user, enum fqt_event kind, uint32_t index, const void *data, uint32_t bytes);
+
+/** Sums of a layer over the minibatch. */
+struct fqt_layer_training {
+    void *gradient;               /**< int32 or float [outputs][fan_in]; new weights during the update */
+    void *bias_gradient;          /**< int32 or float [outputs]; new biases during the update */
+    int32_t *chosen;              /**< [outputs]: samples that kept the channel */
+    struct fqt_extremes acc;      /**< of the accumulators */
+    int32_t error_max_u8;         /**< largest |sum| sent to the input */
+    float error_max_f32;          /**< largest error sent to the input of a dequantize layer */
+};
+
+/** A network in training. Fill with fqt_trainer_init(); the fields are the library's. */
+struct fqt_trainer {
+    struct fqt_network *network;
+    struct fqt_train_config config;
+    uint32_t first_trained;
+    uint32_t last_weighted;
+    const void **features;             /**< [n_tensors] feature maps of the current sample */
+    struct fqt_layer_training *layers; /**< [n_layers] */
+    struct fqt_transfer *transfers;
+    void *errors[2]; /**< error at tensor t is in errors[t % 2] */
+    void *norms;     /**< scratch of the sparse selection */
+    struct fqt_version next;
+    void *sums; /**< gradients and counts of all layers, in one piece */
+    size_t sums_bytes;
+    uint32_t loss_max; /**< Q16 */
+    uint32_t step;     /**< updates so far */
+    uint32_t samples;  /**< accumulated since the last update */
+    fqt_observer *observe;
+    void *observe_user;
+};
+
+/** A share 0..1 of channels as Q12: fround(lambda * 4096). */
+int32_t fqt_lambda_q12(float lambda);
+
+/** Bytes of memory that fqt_trainer_init() needs; SIZE_MAX if the network is too large for any. */
+size_t fqt_trainer_memory_size(const struct fqt_model *model);
+
+/**
+ * Prepares training of a network made with FQT_TRAINING. memory: the caller's, aligned for a pointer, has to stay.
+ * Errors: ARGUMENT (also a hyperparameter out of its range), NOT_TRAINABLE, BOUND (positions * batch size), MEMORY.
+ * Call it while nothing runs on the network. Later calls fail only for null pointers, a label out of range, and samples beyond batch_size.
+ */
+enum fqt_status fqt_trainer_init(struct fqt_trainer *trainer, struct fqt_network *network,
+                                 const struct fqt_train_config *config, void *memory, size_t size);
+
+/** Sets or clears (NULL) a function that sees every intermediate value, for tests. */
+void fqt_trainer_observe(struct fqt_trainer *trainer, fqt_observer *observe, void *user);
+
+/**
+ * One sample forward and backward; adds to the minibatch's sums. sample: uint8[h][w][c] of tensor 0; result: may be NULL.
+ * Errors: ARGUMENT, LABEL, BOUND (batch_size samples already wait for an update); nothing has changed then.
+ */
+enum fqt_status fqt_train_sample(struct fqt_trainer *trainer, const uint8_t *sample, uint32_t label,
+                                 struct fqt_loss *result);
+
+/** Ends the minibatch with the samples accumulated so far: update rule, scales, commit. Nothing happens without samples. */
+enum fqt_status fqt_train_update(struct fqt_trainer *trainer);
+
+/** fqt_train_sample(), and fqt_train_update() once batch_size samples are accumulated. */
+enum fqt_status fqt_train_step(struct fqt_trainer *trainer, const uint8_t *sample, uint32_t label,
+                               struct fqt_loss *result);
+
+/** Checksum of the state (SPEC.md section 11). */
+uint32_t fqt_state_crc(const struct fqt_trainer *trainer);
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Max pooling (SPEC.md 4.5): the first maximum in raster order wins, forward and backward. */
+#include <fqt/kernels.h>
+
+/* Index of the first tap of a window: output (oy, ox), channel c. */
+static int32_t window_start(const struct fqt_geometry *g, int32_t oy, int32_t ox, int32_t c) {
+    return (oy * g->stride_h * g->in_w + ox * g->stride_w) * g->in_c + c;
+}
+
+/* first_maximum_*: index of the first maximum of the window that starts at `start`. One body for both types. */
+#define DEFINE_FIRST_MAXIMUM(name, type)                                                                               \
+    static int32_t name(const struct fqt_geometry *g, const type *x, int32_t start) {                                  \
+        int32_t best = start;                                                                                          \
+        for (int32_t ky = 0; ky < g->kernel_h; ky++) {                                                                 \
+            for (int32_t kx = 0; kx < g->kernel_w; kx++) {                                                             \
+                int32_t i = start + (ky * g->in_w + kx) * g->in_c;                                                     \
+                best = x[i] > x[best] ? i : best;                                                                      \
+            }                                                                                                          \
+        }                                                                                                              \
+        return best;                                                                                                   \
+    }
+
+/* name: y = maximum of each window. */
+#define DEFINE_FORWARD(name, type, first_maximum)                                                                      \
+    void name(const struct fqt_geometry *g, const type *x, type *y) {                                                  \
+        for (int32_t oy = 0; oy < g->out_h; oy++) {                                                                    \
+            for (int32_t ox = 0; ox < g->out_w; ox++) {                                                                \
+                for (int32_t c = 0; c < g->out_c; c++) {                                                               \
+                    *y++ = x[first_maximum(g, x, window_start(g, oy, ox, c))];                                         \
+                }                                                                                                      \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+
+/* First output along one axis whose window covers input index `in`; the last one is in / stride. */
+static int32_t first_window(int32_t in, int32_t stride, int32_t kernel) {
+    return in < kernel ? 0 : (in - kernel) / stride + 1;
+}
+
+static int32_t last_window(int32_t in, int32_t stride, int32_t windows) {
+    return in / stride < windows ? in / stride : windows - 1;
+}
+
+/* name: sum of the errors whose window has its first maximum at input element i = (iy, ix, c), windows in raster order. */
+#define DEFINE_GATHER(name, type, error_type, sum_type, first_maximum)                                                 \
+    static sum_type name(const struct fqt_geometry *g, int32_t iy, int32_t ix, int32_t c, const type *x,               \
+                         const error_type *e) {                                                                        \
+        int32_t i = (iy * g->in_w + ix) * g->in_c + c;                                                                 \
+        sum_type sum = 0;                                                                                              \
+        for (int32_t oy = first_window(iy, g->stride_h, g->kernel_h); oy <= last_window(iy, g->stride_h, g->out_h);    \
+             oy++) {                                                                                                   \
+            for (int32_t ox = first_window(ix, g->stride_w, g->kernel_w);                                              \
+                 ox <= last_window(ix, g->stride_w, g->out_w); ox++) {                                                 \
+                error_type error = e[(oy * g->out_w + ox) * g->out_c + c];                                             \
+                if (error != 0 && first_maximum(g, x, window_start(g, oy, ox, c)) == i) {                              \
+                    sum = sum + error;                                                                                 \
+                }                                                                                                      \
+            }                                                                                                          \
+        }                                                                                                              \
+        return sum;                                                                                                    \
+    }
+
+DEFINE_FIRST_MAXIMUM(first_maximum_u8, uint8_t)
+DEFINE_FIRST_MAXIMUM(first_maximum_f32, float)
+DEFINE_FORWARD(fqt_max_pool2d_forward_u8, uint8_t, first_maximum_u8)
+DEFINE_FORWARD(fqt_max_pool2d_forward_f32, float, first_maximum_f32)
+DEFINE_GATHER(gather_u8, uint8_t, int8_t, int32_t, first_maximum_u8)
+DEFINE_GATHER(gather_f32, float, float, float, first_maximum_f32)
+
+void fqt_max_pool2d_backward_u8(const struct fqt_geometry *g, int32_t zero_x, bool masked, const uint8_t *x,
+                                const int8_t *e, int8_t *dx) {
+    int32_t lowest = masked ? zero_x : -1;
+    for (int32_t iy = 0; iy < g->in_h; iy++) {
+        for (int32_t ix = 0; ix < g->in_w; ix++) {
+            for (int32_t c = 0; c < g->in_c; c++) {
+                bool passes = x[(iy * g->in_w + ix) * g->in_c + c] > lowest;
+                int32_t sum = passes ? gather_u8(g, iy, ix, c, x, e) : 0;
+                *dx++ = (int8_t)fqt_clamp(sum, -FQT_ERROR_MAX, FQT_ERROR_MAX);
+            }
+        }
+    }
+}
+
+void fqt_max_pool2d_backward_f32(const struct fqt_geometry *g, bool masked, const float *x, const float *e, float *dx) {
+    for (int32_t iy = 0; iy < g->in_h; iy++) {
+        for (int32_t ix = 0; ix < g->in_w; ix++) {
+            for (int32_t c = 0; c < g->in_c; c++) {
+                bool passes = !masked || x[(iy * g->in_w + ix) * g->in_c + c] > 0.0f;
+                *dx++ = passes ? gather_f32(g, iy, ix, c, x, e) : 0.0f;
+            }
+        }
+    }
+}

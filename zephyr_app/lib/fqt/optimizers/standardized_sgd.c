@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SGD with gradients standardized per output channel and an adaptive weight grid (SPEC.md section 6; Eq. 5-8). */
+#include <fqt/arithmetic.h>
+#include <fqt/standardized_sgd.h>
+
+#define SMALLEST_SCALE 0x1p-40f
+#define WEIGHT_UNIT 65536.0f /* moved weights are in units of scale / 65536 */
+
+/* A channel's learning rate falls with the samples that did not keep it (SPEC.md section 5). */
+static float channel_rate(const struct fqt_update *u, int32_t chosen) {
+    return u->learning_rate * ((float)chosen / (float)u->batch);
+}
+
+/* ---- Eq. 8: (G - mean) / deviation = (n g - sum) / root, from exact sums ---- */
+
+struct moments {
+    int32_t shift; /* g = G >> shift, rounded: keeps the sums within 64 bits */
+    int64_t sum;   /* sum of g */
+    uint32_t root; /* sqrt(n sum of g^2 - sum^2); 0 if all g are equal */
+};
+
+static int64_t shifted(int32_t gradient, int32_t shift) {
+    int64_t half = ((int64_t)1 << shift) >> 1;
+    return (gradient + half) >> shift;
+}
+
+static struct moments moments_of(int32_t n, const int32_t *gradient) {
+    uint32_t largest = 0;
+    for (int32_t i = 0; i < n; i++) {
+        uint32_t size = gradient[i] < 0 ? 0u - (uint32_t)gradient[i] : (uint32_t)gradient[i];
+        largest = size > largest ? size : largest;
+    }
+    int32_t excess = fqt_bit_length(largest) - (29 - fqt_bit_length((uint32_t)(n - 1)));
+    struct moments m = {excess > 0 ? excess : 0, 0, 0};
+    int64_t squares = 0;
+    for (int32_t i = 0; i < n; i++) {
+        int64_t g = shifted(gradient[i], m.shift);
+        m.sum += g;
+        squares += g * g;
+    }
+    m.root = fqt_isqrt((uint64_t)(n * squares - m.sum * m.sum));
+    return m;
+}
+
+/* Eq. 8 for one channel: writes (w - z) 2^16 - rate (G - mean) / deviation over the gradient. */
+static void move_channel(int32_t n, struct fqt_grid grid, float rate, const uint8_t *w, int32_t *gradient) {
+    struct moments moments = moments_of(n, gradient);
+    float m = moments.root == 0 ? 0.0f : ((rate / grid.scale) * WEIGHT_UNIT) / (float)moments.root;
+    for (int32_t i = 0; i < n; i++) {
+        int64_t deviation = n * shifted(gradient[i], moments.shift) - moments.sum;
+        int32_t step = fqt_clamp(fqt_rescale(deviation, m, FQT_NEAREST), -FQT_ACC_LIMIT, FQT_ACC_LIMIT);
+        gradient[i] = (w[i] - grid.zero) * 65536 - step;
+    }
+}
+
+/* ---- Eq. 6, 7: the grid follows the weights ---- */
+
+struct fqt_grid fqt_grid_of_range(float lo, float hi, struct fqt_grid old) {
+    float scale = (hi - lo) / 255.0f;
+    if (!(scale >= SMALLEST_SCALE)) {
+        return old;
+    }
+    return (struct fqt_grid){scale, fqt_fround((0.0f - lo) / scale, 0, 255)};
+}
+
+/* The new grid of weights in lowest..highest; the old one while it still fits (hysteresis), because each new grid rounds all weights. */
+static struct fqt_grid adapt_grid(struct fqt_grid old, int32_t lowest, int32_t highest) {
+    float unit = old.scale / WEIGHT_UNIT;
+    float lo = (float)lowest * unit;
+    float hi = (float)highest * unit;
+    float lo_old = (float)-old.zero * old.scale;
+    float hi_old = (float)(255 - old.zero) * old.scale;
+    float slack = old.scale * 0.5f;
+    if (lo >= lo_old - slack && hi <= hi_old + slack && (hi - lo) >= 0.875f * (hi_old - lo_old)) {
+        return old;
+    }
+    return fqt_grid_of_range(lo, hi, old);
+}
+
+/* ---- Eq. 5 ---- */
+
+struct fqt_grid fqt_update_weights_u8(const struct fqt_update *u, struct fqt_grid grid, const uint8_t *w,
+                                      int32_t *gradient, const int32_t *chosen) {
+    for (int32_t co = 0; co < u->outputs; co++) {
+        int32_t start = co * u->fan_in;
+        move_channel(u->fan_in, grid, channel_rate(u, chosen[co]), w + start, gradient + start);
+    }
+    const int32_t *moved = gradient;
+    int32_t size = u->outputs * u->fan_in;
+    int32_t lowest = 0;
+    int32_t highest = 0;
+    for (int32_t i = 0; i < size; i++) {
+        lowest = moved[i] < lowest ? moved[i] : lowest;
+        highest = moved[i] > highest ? moved[i] : highest;
+    }
+    struct fqt_grid new_grid = adapt_grid(grid, lowest, highest);
+    float m = (grid.scale / new_grid.scale) / WEIGHT_UNIT;
+    uint8_t *new_w = (uint8_t *)gradient; /* byte i overtakes no moved weight that is still to be read */
+    for (int32_t i = 0; i < size; i++) {
+        int32_t rounded = fqt_rescale(moved[i], m, fqt_random_word(u->key, (uint32_t)i));
+        new_w[i] = (uint8_t)fqt_clamp(rounded + new_grid.zero, 0, 255);
+    }
+    return new_grid;
+}
+
+void fqt_update_bias_u8(const struct fqt_update *u, float error_scale, const int32_t *bias, int32_t *bias_gradient) {
+    float m = ((u->learning_rate * error_scale) / (float)u->batch) * FQT_BIAS_ONE;
+    for (int32_t co = 0; co < u->outputs; co++) {
+        /* Both within 2^30: no overflow. */
+        int32_t moved = bias[co] - fqt_rescale(bias_gradient[co], m, FQT_NEAREST);
+        bias_gradient[co] = fqt_clamp(moved, 1 - FQT_WIDE_LIMIT, FQT_WIDE_LIMIT - 1);
+    }
+}
+
+/* ---- float32 ---- */
+
+/* One channel: new weights over its gradient. */
+static void update_channel_f32(int32_t n, float rate, const float *w, float *gradient) {
+    float sum = 0.0f;
+    for (int32_t i = 0; i < n; i++) {
+        sum = sum + gradient[i];
+    }
+    float mean = sum / (float)n;
+    float squares = 0.0f;
+    for (int32_t i = 0; i < n; i++) {
+        float d = gradient[i] - mean;
+        squares = squares + d * d;
+    }
+    float sigma = fqt_sqrt(squares / (float)n);
+    for (int32_t i = 0; i < n; i++) {
+        gradient[i] = sigma > 0.0f ? w[i] - rate * ((gradient[i] - mean) / sigma) : w[i];
+    }
+}
+
+void fqt_update_weights_f32(const struct fqt_update *u, const float *w, float *gradient, const int32_t *chosen) {
+    for (int32_t co = 0; co < u->outputs; co++) {
+        int32_t start = co * u->fan_in;
+        update_channel_f32(u->fan_in, channel_rate(u, chosen[co]), w + start, gradient + start);
+    }
+}
+
+void fqt_update_bias_f32(const struct fqt_update *u, const float *bias, float *bias_gradient) {
+    for (int32_t co = 0; co < u->outputs; co++) {
+        bias_gradient[co] = bias[co] - u->learning_rate * (bias_gradient[co] / (float)u->batch);
+    }
+}
