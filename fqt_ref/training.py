@@ -116,3 +116,15 @@ def predictions_of(state: State, images: np.ndarray, threads: int = 1) -> np.nda
 def evaluate(state: State, images: np.ndarray, labels: np.ndarray, threads: int = 1) -> float:
     """Fraction of images whose prediction is the label."""
     return float(np.mean(predictions_of(state, images, threads) == labels))
+
+
+def check_run(config: ts.TrainConfig, epochs: int) -> None:
+    """Hyperparameters that make no sense get a FqtError before anything is loaded."""
+    if config.batch_size < 1:
+        raise FqtError(f"batch size {config.batch_size} is not at least 1")
+    if epochs < 1:
+        raise FqtError(f"epochs {epochs} is not at least 1")
+    if not 0 < config.learning_rate <= 1:
+        raise FqtError(f"learning rate {config.learning_rate} is not in 0..1 (more than 0)")
+    if config.lambda_min > config.lambda_max:
+        raise FqtError(f"lambda_min {config.lambda_min / 4096} exceeds lambda_max {config.lambda_max / 4096}")

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 
 f32 = np.float32
+ZERO, ONE = f32(0), f32(1)
 np.seterr(over="ignore", under="ignore", invalid="ignore", divide="ignore")
 
 NEAREST = 0x80000000
@@ -411,11 +412,11 @@ class Tensor:
     type: int
     shape: tuple[int, int, int]
     flags: int = 0
-    scale: np.float32 = f32(1)
+    scale: np.float32 = ONE
     zero: int = 0
-    lo: np.float32 = f32(0)
-    hi: np.float32 = f32(0)
-    error_scale: np.float32 = f32(0)
+    lo: np.float32 = ZERO
+    hi: np.float32 = ZERO
+    error_scale: np.float32 = ZERO
 
     @property
     def size(self):
@@ -434,7 +435,7 @@ class Layer:
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)  # top, bottom, left, right
     weights: list = field(default_factory=list)
     bias: list = field(default_factory=list)
-    weight_scale: np.float32 = f32(0)
+    weight_scale: np.float32 = ZERO
     weight_zero: int = 0
 
     @property
@@ -450,7 +451,7 @@ def write_model(name: str, tensors: list[Tensor], layers: list[Layer]) -> bytes:
     """A .fqt file."""
     tensors_offset = 64
     layers_offset = tensors_offset + 48 * len(tensors)
-    data_offset = layers_offset + 64 * len(layers)
+    data_offset = layers_offset + 60 * len(layers)
     data, table = b"", b""
     for i, layer in enumerate(layers):
         quantized = tensors[i + 1].type == U8
@@ -459,7 +460,7 @@ def write_model(name: str, tensors: list[Tensor], layers: list[Layer]) -> bytes:
             raw = pack(values, kind)
             parts += [data_offset + len(data) if raw else 0, len(raw)]
             data += raw + b"\0" * (-len(raw) % 4)
-        table += struct.pack("<BBHH4H4BH4Ifi20x", layer.op, layer.flags, i, i + 1, *layer.kernel, *layer.stride, *layer.pads, 0,
+        table += struct.pack("<BBHH4H4BH4Ifi16x", layer.op, layer.flags, i, i + 1, *layer.kernel, *layer.stride, *layer.pads, 0,
                              *parts, layer.weight_scale, layer.weight_zero)  # fmt: skip
     body = b"".join(struct.pack("<BB3H", t.type, t.flags, *t.shape) + t.values() + bytes(20) for t in tensors) + table + data
     tail = struct.pack("<5I12x16s", 1, len(tensors), len(layers), tensors_offset, layers_offset, name.encode()) + body

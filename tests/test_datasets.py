@@ -92,9 +92,7 @@ def real(name: str, monkeypatch: pytest.MonkeyPatch) -> Dataset:
 
     FQT_DATA_DIR is the developer's, else the folder shared/data beside the repository if there is one.
     """
-    folder = OUTER_DATA_DIR or str(REPOSITORY.parent / "shared" / "data")
-    if os.path.isdir(folder):
-        monkeypatch.setenv("FQT_DATA_DIR", folder)
+    monkeypatch.setenv("FQT_DATA_DIR", OUTER_DATA_DIR or str(REPOSITORY.parent / "shared" / "data"))
     found, places = find_on_this_machine(NAMED_SETS[name], None)
     if found is None:
         pytest.skip(f"{name} not in {', '.join(places)}: {NAMED_SETS[name].get_it}")

@@ -62,7 +62,7 @@ struct fqt_layer_record {
     uint32_t bias_offset, bias_bytes;
     float weight_scale;
     int32_t weight_zero;
-    uint32_t reserved[5];
+    uint32_t reserved[4];
 };
 
 /** A model file that was checked. Points into the file, which has to stay. */

@@ -6,7 +6,7 @@
 
 _Static_assert(sizeof(struct fqt_model_header) == 64, "the header is read in place");
 _Static_assert(sizeof(struct fqt_tensor_record) == 48, "tensors are read in place");
-_Static_assert(sizeof(struct fqt_layer_record) == 64, "layers are read in place");
+_Static_assert(sizeof(struct fqt_layer_record) == 60, "layers are read in place");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are little endian");
 
 #define CRC_START 16 /* the checksum covers the file from here */
@@ -131,9 +131,9 @@ static bool is_name(const char *name, size_t n) {
     return true;
 }
 
-/* A table or array at offset, aligned and inside the file. */
+/* A table or array at offset, aligned, behind the header and inside the file. */
 static bool is_inside(const struct fqt_model_header *header, uint32_t offset, uint64_t bytes) {
-    return offset % 4 == 0 && offset <= header->file_size && bytes <= header->file_size - offset;
+    return offset % 4 == 0 && offset >= sizeof *header && offset <= header->file_size && bytes <= header->file_size - offset;
 }
 
 static bool header_is_valid(const struct fqt_model_header *header) {
@@ -173,36 +173,45 @@ static bool has_no_window(const struct fqt_layer_record *layer) {
            has_no_padding(layer);
 }
 
-/* Whether `out` is what a window leaves of `in` along one axis. */
-static bool window_fits(uint32_t in, uint32_t out, uint32_t kernel, uint32_t stride, uint32_t pad) {
-    return kernel >= 1 && kernel <= 255 && stride >= 1 && stride <= 255 && in + pad >= kernel &&
-           (in + pad - kernel) / stride + 1 == out;
+/* Whether `out` is what a window leaves of `in` along one axis; each window holds some input. */
+static bool window_fits(uint32_t in, uint32_t out, uint32_t kernel, uint32_t stride, uint32_t before, uint32_t after) {
+    uint32_t padded = in + before + after;
+    return kernel >= 1 && kernel <= 255 && stride >= 1 && stride <= 255 && before < kernel && after < kernel &&
+           padded >= kernel && (padded - kernel) / stride + 1 == out;
 }
 
 static bool windows_fit(const struct fqt_layer_record *layer, const struct fqt_tensor_record *x,
                         const struct fqt_tensor_record *y) {
-    uint32_t pad_h = (uint32_t)layer->pad_top + layer->pad_bottom;
-    uint32_t pad_w = (uint32_t)layer->pad_left + layer->pad_right;
-    return window_fits(x->h, y->h, layer->kernel_h, layer->stride_h, pad_h) &&
-           window_fits(x->w, y->w, layer->kernel_w, layer->stride_w, pad_w);
+    return window_fits(x->h, y->h, layer->kernel_h, layer->stride_h, layer->pad_top, layer->pad_bottom) &&
+           window_fits(x->w, y->w, layer->kernel_w, layer->stride_w, layer->pad_left, layer->pad_right);
 }
 
 static bool same_shape(const struct fqt_tensor_record *x, const struct fqt_tensor_record *y) {
     return x->h == y->h && x->w == y->w && x->c == y->c;
 }
 
-static bool values_are_valid(enum fqt_type type, const void *weights, uint32_t n_weights, const void *bias,
-                             uint32_t outputs) {
-    if (type == FQT_F32) {
-        for (uint32_t i = 0; i < n_weights; i++) {
-            if (!is_finite(((const float *)weights)[i])) {
-                return false;
-            }
+static bool all_finite(const float *values, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++) {
+        if (!is_finite(values[i])) {
+            return false;
         }
     }
-    for (uint32_t i = 0; i < outputs; i++) {
-        int32_t b = ((const int32_t *)bias)[i];
-        if (type == FQT_F32 ? !is_finite(((const float *)bias)[i]) : b <= -BIAS_LIMIT || b >= BIAS_LIMIT) {
+    return true;
+}
+
+/* float32 sums start at the bias; -0 would make their bits depend on the order of terms that are 0. */
+static bool none_minus_zero(const float *values, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++) {
+        if (bits_of(values[i]) == 0x80000000u) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool all_biases(const int32_t *bias, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++) {
+        if (bias[i] <= -BIAS_LIMIT || bias[i] >= BIAS_LIMIT) {
             return false;
         }
     }
@@ -221,12 +230,18 @@ static bool parameters_are_valid(const struct fqt_model *model, uint32_t l) {
         !is_inside(model->header, layer->bias_offset, layer->bias_bytes)) {
         return false;
     }
-    if (type == FQT_F32 ? layer->weight_scale != 0.0f || layer->weight_zero != 0
-                        : !is_scale(layer->weight_scale) || !is_zero_point(layer->weight_zero)) {
+    bool relu = (layer->flags & FQT_LAYER_RELU) != 0;
+    if (relu != ((model->tensors[l + 1].flags & FQT_TENSOR_RELU) != 0)) {
         return false;
     }
-    return values_are_valid(type, model->blob + layer->weight_offset, (uint32_t)(fan_in * outputs),
-                            model->blob + layer->bias_offset, outputs);
+    const void *bias = model->blob + layer->bias_offset;
+    if (type == FQT_U8) {
+        return is_scale(layer->weight_scale) && is_zero_point(layer->weight_zero) &&
+               !(relu && model->tensors[l + 1].zero != 0) && all_biases(bias, outputs);
+    }
+    const void *weights = model->blob + layer->weight_offset;
+    return layer->weight_scale == 0.0f && layer->weight_zero == 0 && all_finite(weights, (uint32_t)(fan_in * outputs)) &&
+           all_finite(bias, outputs) && none_minus_zero(bias, outputs);
 }
 
 static bool layer_is_valid(const struct fqt_model *model, uint32_t l) {
@@ -234,7 +249,7 @@ static bool layer_is_valid(const struct fqt_model *model, uint32_t l) {
     const struct fqt_tensor_record *x = &model->tensors[l];
     const struct fqt_tensor_record *y = &model->tensors[l + 1];
     if (layer->input != l || layer->output != l + 1 || layer->flags > (FQT_LAYER_RELU | FQT_LAYER_TRAINABLE) ||
-        layer->reserved16 != 0 || !all_zero(layer->reserved, 5)) {
+        layer->reserved16 != 0 || !all_zero(layer->reserved, 4)) {
         return false;
     }
     switch (layer->op) {
@@ -260,8 +275,9 @@ static enum fqt_status check_format(const struct fqt_model *model) {
             return FQT_ERROR_FORMAT;
         }
     }
-    /* The scale of the error at the logits is fixed (SPEC.md 4.7). */
-    if (model->tensors[0].type != FQT_U8 || model->tensors[header->n_tensors - 1].error_scale != 0.0f) {
+    const struct fqt_tensor_record *logits = &model->tensors[header->n_tensors - 1];
+    /* The scale of the error at the logits is fixed (SPEC.md 4.7), so its field is unused. */
+    if (model->tensors[0].type != FQT_U8 || logits->h != 1 || logits->w != 1 || logits->error_scale != 0.0f) {
         return FQT_ERROR_FORMAT;
     }
     for (uint32_t l = 0; l < header->n_layers; l++) {

@@ -172,10 +172,11 @@ static bool config_is_valid(const struct fqt_train_config *config) {
            config->lambda_min <= config->lambda_max && config->lambda_max <= FQT_RATE_ONE;
 }
 
+/* Whether the integer sums of a minibatch fit (SPEC.md section 9). */
 static bool gradients_fit(const struct fqt_model *model, uint32_t batch_size) {
     for (uint32_t l = 0; l < model->header->n_layers; l++) {
         uint64_t positions = (uint64_t)model->tensors[l + 1].h * model->tensors[l + 1].w;
-        if (trains(model, l) && positions * batch_size > FQT_MAX_GRADIENTS) {
+        if (trains(model, l) && is_quantized(model, l) && positions * batch_size > FQT_MAX_GRADIENTS) {
             return false;
         }
     }

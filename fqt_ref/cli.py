@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `fqt` command: parses, calls, shows. Results go to standard output, everything else to standard error."""
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fqt_ref import __version__
+from fqt_ref.errors import FqtError
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+data_dir_option = click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the data set's files (or FQT_DATA_DIR).")
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal."""
+    click.echo(text, err=True)
+
+
+def show(as_json: bool, result: dict[str, Any], lines: Callable[[], list[str]]) -> None:
+    """The result, as JSON or as lines."""
+    click.echo(json.dumps(result) if as_json else "\n".join(lines()))
+
+
+@contextmanager
+def progress(title: str, total: float):
+    """A progress bar on standard error; yields advance(n, text)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}")
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=total, text="")
+        yield lambda n=1, text="": bar.update(task, advance=n, text=text)
+
+
+def fraction(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    """A number in 0..1."""
+    if not 0 <= value <= 1:
+        raise FqtError(f"{parameter.opts[0]} {value} is not in 0..1")
+    return value
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="fqt")
+def fqt() -> None:
+    """Fully quantized training: 8-bit networks that learn on a desktop and, with the same bits, on a Cortex-M."""
+
+
+@fqt.command()
+@click.option("--data", default="digits", show_default=True, help="A data set's name, or an .npz file of your own.")
+@data_dir_option
+@click.option("--network", default="mnist-cnn", show_default=True, help="mnist-cnn, digits-cnn or digits-mlp.")
+@click.option("--config", default="uint8", show_default=True, help="uint8, mixed (float32 head) or float32.")
+@click.option("--from", "source", type=FILE, help="Go on training this model file instead of random weights.")
+@click.option("--train-last", type=int, help="Train only the last N layers with weights.")
+@click.option("--epochs", default=5, show_default=True)
+@click.option("--batch-size", default=48, show_default=True)
+@click.option("--learning-rate", default=0.001, show_default=True)
+@click.option("--lambda-min", default=1.0, show_default=True, callback=fraction, help="Least share of channels updated (Eq. 9).")
+@click.option("--lambda-max", default=1.0, show_default=True, callback=fraction, help="Greatest share of channels updated.")
+@click.option("--sparse-last", is_flag=True, help="Apply sparse updates to the loss layer too.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--plot", type=FILE, help="Draw loss and accuracy into this PNG (extra: plot).")
+@click.option("-o", "--output", type=FILE, required=True, help="Model file to write.")
+@json_option
+def train(
+    data, data_dir, network, config, source, train_last, epochs, batch_size, learning_rate, lambda_min, lambda_max, sparse_last, seed, plot,
+    output, as_json,
+) -> None:  # fmt: skip
+    """Train a network and write it to a model file. Ctrl-C stops early and keeps what was learnt."""
+    from fqt_ref import model_file
+    from fqt_ref.datasets import load
+    from fqt_ref.initialize import freeze
+    from fqt_ref.network import network_of
+    from fqt_ref.train_step import train_config
+    from fqt_ref.training import check_fits, check_run, fresh_network, train_epochs
+
+    settings = train_config(batch_size, learning_rate, lambda_min, lambda_max, sparse_last, seed)
+    check_run(settings, epochs)
+    if plot is not None:
+        from fqt_ref.plot import require_matplotlib
+
+        require_matplotlib()
+    images = load(data, data_dir)
+    if source is None:
+        start = fresh_network(network, config, images, seed, train_last)
+    else:
+        start = model_file.read(source)
+        check_fits(start, images)
+        if train_last is not None:
+            freeze(start, train_last)
+    history, state, stopped = [], None, False
+    with progress("training", epochs * len(images.train_x)) as advance:
+        try:
+            for epoch, state in train_epochs(start, images, settings, epochs, lambda n, loss: advance(n, f"loss {loss:.3f}")):
+                history.append(epoch)
+                say(f"epoch {epoch.epoch + 1}: loss {epoch.loss:.4f}, train {epoch.train_accuracy:.4f}, test {epoch.test_accuracy:.4f}")
+        except KeyboardInterrupt:
+            stopped = True
+    if state is None:
+        raise FqtError("stopped before the first epoch was complete: nothing to write; choose fewer samples or wait for an epoch")
+    model_file.write(output, network_of(start.name, state))
+    if plot is not None:
+        from fqt_ref.plot import plot_history
+
+        plot_history([e.as_dict() for e in history], plot)
+    result = {
+        "model": str(output),
+        "network": start.name,
+        "data": images.name,
+        "config": config if source is None else None,
+        "epochs": [e.as_dict() for e in history],
+        "test_accuracy": history[-1].test_accuracy,
+        "stopped": stopped,
+    }
+    show(as_json, result, lambda: [f"{output}: test accuracy {history[-1].test_accuracy:.4f} after {len(history)} epochs"])
+
+
+@fqt.command()
+@click.argument("model", type=FILE)
+@click.option("--data", default="digits", show_default=True, help="A data set's name, or an .npz file of your own.")
+@data_dir_option
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 256))
+@json_option
+def evaluate(model, data, data_dir, threads, as_json) -> None:
+    """Test accuracy of a model file."""
+    import numpy as np
+
+    from fqt_ref import model_file
+    from fqt_ref.datasets import load
+    from fqt_ref.training import check_fits, predictions_of, prepared_state
+
+    network = model_file.read(model)
+    images = load(data, data_dir)
+    check_fits(network, images)
+    predictions = predictions_of(prepared_state(network), images.test_x, threads)
+    correct = int(np.sum(predictions == images.test_y))
+    result = {"model": str(model), "data": images.name, "samples": len(predictions), "correct": correct, "test_accuracy": correct / len(predictions)}
+    show(as_json, result, lambda: [f"{model} on {images.name}: {correct} of {len(predictions)} right, {correct / len(predictions):.4f}"])
+
+
+@fqt.command()
+@click.argument("model", type=FILE)
+@json_option
+def info(model, as_json) -> None:
+    """What is in a model file: layers, shapes, scales, what trains, and its memory."""
+    from fqt_ref import model_file
+    from fqt_ref.info import describe, table
+
+    description = describe(model_file.read(model), model.stat().st_size)
+    show(as_json, description, lambda: table(description))
+
+
+@fqt.command()
+@click.option("--check", "only_check", is_flag=True, help="Compare with freshly made vectors instead of writing.")
+@click.option("--golden-dir", type=click.Path(path_type=Path, file_okay=False), help="Folder of the vectors [default: golden/].")
+@json_option
+def golden(only_check, golden_dir, as_json) -> None:
+    """Write the golden vectors, or check them byte for byte."""
+    from fqt_ref import golden as vectors
+
+    folder = golden_dir or vectors.DEFAULT_DIR
+    with progress("golden vectors", vectors.FILES) as advance:
+        files = vectors.generate(lambda name: advance(1, name))
+    if only_check:
+        compared = vectors.check(folder, files)
+    else:
+        vectors.write(folder, files)
+        compared = sum(map(len, files.values()))
+    verb = "equal" if only_check else "written"
+    show(as_json, {"folder": str(folder), "files": len(files), "bytes": compared}, lambda: [f"{folder}: {len(files)} files, {compared} bytes {verb}"])
+
+
+@fqt.command()
+@click.option("--target", default="host", show_default=True, help="host, cortex-m0, cortex-m3, cortex-m4 or cortex-m7.")
+@click.option("--networks", default=20, show_default=True, type=click.IntRange(1))
+@click.option("--steps", default=6, show_default=True, type=click.IntRange(1))
+@click.option("--seed", default=0, show_default=True)
+@json_option
+def crosscheck(target, networks, steps, seed, as_json) -> None:
+    """Train random networks here and in the C library on a target, and compare every tensor of every step. Exit code 1 at a difference."""
+    from fqt_ref.crosscheck import crosscheck as run
+
+    with progress(f"crosscheck on {target}", networks) as advance:
+        result = run(target, networks, steps, seed, advance)
+    lines = [f"{target}: {result['networks']} networks, {result['steps']} steps each, {result['values_compared']} values compared, "
+             f"{result['differences']} differences"]  # fmt: skip
+    if result["first"]:
+        lines.append(f"first: {result['first']}")
+    show(as_json, result, lambda: lines)
+    if result["differences"]:
+        sys.exit(1)
+
+
+@fqt.command()
+@click.argument("model", type=FILE)
+@click.option("--board", required=True, help="A Zephyr board, for example qemu_cortex_m3 or nrf52840dk/nrf52840.")
+@click.option("--data", default="digits", show_default=True, help="Data set whose samples the application learns from.")
+@data_dir_option
+@click.option("--samples", default=64, show_default=True, type=click.IntRange(1, 65535), help="How many samples go into flash.")
+@click.option("--batch-size", default=8, show_default=True)
+@click.option("--learning-rate", default=0.001, show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Build folder [default: build/deploy-BOARD].")
+@click.option("--build/--no-build", default=True, show_default=True, help="Run west build.")
+@click.option("--run", is_flag=True, help="Start the application on an emulated board and show it learning.")
+@click.option("--seconds", default=30, show_default=True, help="How long to show it.")
+@json_option
+def deploy(model, board, data, data_dir, samples, batch_size, learning_rate, output, build, run, seconds, as_json) -> None:
+    """Put a model and samples of a data set into the Zephyr application; build it, and run it on an emulated board."""
+    from fqt_ref import deploy as deployment
+
+    settings = deployment.Settings(model, board, data, data_dir, samples, batch_size, learning_rate, output)
+    result = deployment.deploy(settings, build or run, seconds if run else None, say)
+    show(as_json, result, lambda: [f"{key}: {value}" for key, value in result.items()])
+
+
+def main() -> None:
+    """Entry point: a FqtError is one line and exit code 2."""
+    try:
+        fqt(standalone_mode=False)
+    except FqtError as error:
+        click.echo(f"fqt: {error}", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        click.echo(f"fqt: {error.format_message()}", err=True)
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("fqt: stopped", err=True)
+        sys.exit(130)

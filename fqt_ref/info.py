@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is in a model file, for people and for programs."""
+
+from typing import Any
+
+from fqt_ref.network import LAYER_RELU, LAYER_TRAINABLE, OP_NAMES, U8, Network
+
+
+def describe(network: Network, file_bytes: int) -> dict[str, Any]:
+    """Layers with shapes, types, scales and what trains. Sizes in bytes; trained memory is weights, biases and their gradients."""
+    layers = []
+    for i, layer in enumerate(network.layers):
+        x, y, weights = network.tensors[i], network.tensors[i + 1], network.weights[i]
+        layers.append(
+            {
+                "layer": i,
+                "op": OP_NAMES[int(layer["op"])],
+                "type": "uint8" if y["type"] == U8 else "float32",
+                "input": [int(x[k]) for k in "hwc"],
+                "output": [int(y[k]) for k in "hwc"],
+                "kernel": [int(layer["kernel_h"]), int(layer["kernel_w"])],
+                "stride": [int(layer["stride_h"]), int(layer["stride_w"])],
+                "relu": bool(layer["flags"] & LAYER_RELU),
+                "trains": bool(layer["flags"] & LAYER_TRAINABLE),
+                "weights": 0 if weights is None else int(weights.size),
+                "weight_scale": float(layer["weight_scale"]),
+                "weight_zero": int(layer["weight_zero"]),
+                "output_scale": float(y["scale"]),
+                "output_zero": int(y["zero"]),
+                "macs": 0 if weights is None else int(weights.size) * (int(y["h"]) * int(y["w"])),
+            }
+        )
+    trained = [i for i, layer in enumerate(layers) if layer["trains"]]
+    return {
+        "name": network.name,
+        "file_bytes": file_bytes,
+        "input": [int(network.tensors[0][k]) for k in "hwc"],
+        "classes": int(network.tensors[-1]["c"]),
+        "weights": sum(layer["weights"] for layer in layers),
+        "macs": sum(layer["macs"] for layer in layers),
+        "trained_weights": sum(layers[i]["weights"] for i in trained),
+        "trained_bytes": sum(network.weights[i].nbytes + 4 * network.weights[i].size + 8 * len(network.biases[i]) for i in trained),
+        "layers": layers,
+    }
+
+
+def table(description: dict[str, Any]) -> list[str]:
+    """The description as lines of text."""
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = Table("layer", "op", "type", "input", "output", "kernel", "weights", "scale", "trains", box=None)
+    for layer in description["layers"]:
+        rows.add_row(
+            str(layer["layer"]),
+            layer["op"] + (" + relu" if layer["relu"] else ""),
+            layer["type"],
+            "x".join(map(str, layer["input"])),
+            "x".join(map(str, layer["output"])),
+            "x".join(map(str, layer["kernel"])),
+            str(layer["weights"]),
+            f"{layer['output_scale']:.3g}",
+            "yes" if layer["trains"] else "-",
+        )
+    console = Console(width=140, highlight=False)
+    with console.capture() as text:
+        console.print(rows)
+    head = f"{description['name']}: {description['weights']} weights, {description['macs']} MACs a sample, {description['file_bytes']} bytes"
+    tail = f"training: {description['trained_weights']} weights, {description['trained_bytes']} bytes of weights, biases and gradients"
+    return [head, text.get().rstrip(), tail]
