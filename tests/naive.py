@@ -30,8 +30,9 @@ def clamp(x, lo, hi):
 
 
 def fround(x):
-    """floor(x + 0.5f) of a float32, as an integer."""
-    return math.floor(f32(x) + f32(0.5))
+    """floor(x + 0.5f) of a float32, as an integer; an infinity stays one."""
+    y = f32(x) + f32(0.5)
+    return math.floor(y) if math.isfinite(y) else y
 
 
 def fields(m):

@@ -61,7 +61,7 @@ def check_form(data: Dataset) -> None:
     for x, y in ((data.train_x, data.train_y), (data.test_x, data.test_y)):
         assert x.dtype == np.uint8 and x.ndim == 4 and x.flags.c_contiguous and len(x) > 0
         assert y.dtype == np.int64 and y.shape == (len(x),)
-        assert 0 <= y.min() and y.max() < data.classes
+        assert y.min() >= 0 and y.max() < data.classes
     assert data.train_x.shape[1:] == data.test_x.shape[1:]
     assert type(data.scale) is np.float32 and type(data.zero) is int
     assert data.label_names is None or len(data.label_names) == data.classes
@@ -150,9 +150,7 @@ def test_real_kmnist(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
-    return (
-        struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
-    )
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
 
 
 def images(count: int, seed: int) -> np.ndarray:
@@ -205,9 +203,7 @@ def test_names_in_any_spelling(tmp_path: Path) -> None:
     assert load("Fashion_MNIST", str(tmp_path)).name == "fashion-mnist"
 
 
-@pytest.mark.parametrize(
-    ("name", "first", "names"), [("emnist-letters", 1, "ABCZ"), ("emnist-digits", 0, "0129")]
-)
+@pytest.mark.parametrize(("name", "first", "names"), [("emnist-letters", 1, "ABCZ"), ("emnist-digits", 0, "0129")])
 def test_emnist_is_transposed_back(name: str, first: int, names: str, tmp_path: Path) -> None:
     stored = [images(12, 1), labels(12, first=first), images(5, 2), labels(5, first=first)]
     write_idx(NAMED_SETS[name], tmp_path / "gzip", stored, gz=True)
@@ -245,9 +241,7 @@ def test_kmnist_npz(tmp_path: Path) -> None:
     assert data.name == "kmnist"
 
 
-def test_kmnist_test_part_alone_is_split_and_says_so(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_kmnist_test_part_alone_is_split_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     x, y = images(10, 3), labels(10)
     write_kmnist_npz(tmp_path / "kmnist", [x, y, x, y], slice(2, 4))
     with caplog.at_level(logging.WARNING):
@@ -255,8 +249,7 @@ def test_kmnist_test_part_alone_is_split_and_says_so(
     assert_holds(data, [x[:8], y[:8], x[8:], y[8:]])
     assert data.name == "kmnist-test-part"
     assert [r.getMessage() for r in caplog.records] == [
-        f"fqt: kmnist: only the test part is in {tmp_path / 'kmnist'}: "
-        "first 8 images for training, last 2 for testing"
+        f"fqt: kmnist: only the test part is in {tmp_path / 'kmnist'}: first 8 images for training, last 2 for testing"
     ]
 
 
@@ -412,9 +405,7 @@ GZIPPED = gzip.compress(SMALL_IDX, mtime=0)
 
 
 @settings(max_examples=300, deadline=None)
-@given(
-    st.lists(st.tuples(st.integers(0, len(GZIPPED) - 1), st.integers(0, 255)), max_size=4), st.integers(0, 60)
-)
+@given(st.lists(st.tuples(st.integers(0, len(GZIPPED) - 1), st.integers(0, 255)), max_size=4), st.integers(0, 60))
 def test_damaged_gzip_is_an_error_or_harmless(changes: list[tuple[int, int]], cut: int) -> None:
     changed = bytearray(GZIPPED)
     for position, value in changes:
@@ -469,9 +460,7 @@ def test_data_dir_alone_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("FQT_DATA_DIR", str(tmp_path / "e"))
     (tmp_path / "empty").mkdir()
     text = message(lambda: load("mnist", tmp_path / "empty"))
-    assert (
-        f"mnist: the data folder {tmp_path / 'empty'} is empty: it lacks train-images-idx3-ubyte[.gz]" in text
-    )
+    assert f"mnist: the data folder {tmp_path / 'empty'} is empty: it lacks train-images-idx3-ubyte[.gz]" in text
 
 
 def test_folder_of_another_set_is_passed_over(tmp_path: Path) -> None:
@@ -509,9 +498,7 @@ def test_data_folder_that_does_not_exist(tmp_path: Path) -> None:
         assert f"the data folder {tmp_path / name} does not exist (or is a file)" in text
 
 
-def test_not_found_says_where_it_was_sought_and_how_to_get_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_not_found_says_where_it_was_sought_and_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     named = replace(FASHION, system_folder=tmp_path / "system")
     text = message(lambda: load_named(named, download=False))
     assert text == (
@@ -521,9 +508,7 @@ def test_not_found_says_where_it_was_sought_and_how_to_get_it(
         "and name the folder with --data-dir or FQT_DATA_DIR"
     )
     monkeypatch.setenv("FQT_DATA_DIR", str(tmp_path / "none"))
-    assert f"FQT_DATA_DIR={tmp_path / 'none'} (no such folder)" in message(
-        lambda: load("mnist", download=False)
-    )
+    assert f"FQT_DATA_DIR={tmp_path / 'none'} (no such folder)" in message(lambda: load("mnist", download=False))
     (tmp_path / "none").mkdir()
     text = message(lambda: load("kmnist", download=False))
     assert f"FQT_DATA_DIR={tmp_path / 'none'} (is empty: it lacks train-images" in text
@@ -532,10 +517,7 @@ def test_not_found_says_where_it_was_sought_and_how_to_get_it(
 
 def test_emnist_is_not_downloaded() -> None:
     text = message(lambda: load("emnist-digits"))
-    assert (
-        "no download is offered; to get it, unpack https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip"
-        in text
-    )
+    assert "no download is offered; to get it, unpack https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip" in text
 
 
 # --- download -----------------------------------------------------------------------------------------------
@@ -575,9 +557,7 @@ def served(tmp_path: Path) -> tuple[NamedSet, list[np.ndarray]]:
     """Write a set into the server's folder; return it with its files' checksums."""
     contents = arrays()
     write_idx(KMNIST, tmp_path / "home", contents, gz=True)
-    a, b, c, d = (
-        hashlib.md5((tmp_path / "home" / f"{name}.gz").read_bytes()).hexdigest() for name in KMNIST.idx_files
-    )
+    a, b, c, d = (hashlib.md5((tmp_path / "home" / f"{name}.gz").read_bytes()).hexdigest() for name in KMNIST.idx_files)
     return replace(KMNIST, md5=(a, b, c, d)), contents
 
 
@@ -615,9 +595,7 @@ def test_download_with_a_wrong_checksum(tmp_path: Path, server: Server) -> None:
     cache = tmp_path / "cache"
     text = message(lambda: load_named(named, base_url=url_of(server), cache=cache))
     assert named.md5 is not None
-    assert (
-        f"download: {url_of(server)}{named.idx_files[1]}.gz: wrong checksum" in text and named.md5[1] in text
-    )
+    assert f"download: {url_of(server)}{named.idx_files[1]}.gz: wrong checksum" in text and named.md5[1] in text
     assert "kmnist: not found in FQT_DATA_DIR (not set); " in text and "--data-dir" in text
     assert [p.name for p in (cache / "kmnist").iterdir()] == [f"{named.idx_files[0]}.gz"]
 
@@ -635,9 +613,7 @@ def test_download_without_a_server(tmp_path: Path, server: Server) -> None:
     server.shutdown()
     server.server_close()
     text = message(lambda: load_named(named, base_url=url, cache=tmp_path / "cache"))
-    assert (
-        f"download: {url}{named.idx_files[0]}.gz: no connection to the server (and not in the cache" in text
-    )
+    assert f"download: {url}{named.idx_files[0]}.gz: no connection to the server (and not in the cache" in text
 
 
 def test_download_into_a_cache_that_is_a_file(tmp_path: Path, server: Server) -> None:
@@ -737,9 +713,7 @@ def test_own_floats_are_quantized_over_the_training_range(kind: str, tmp_path: P
     for stored, values in ((data.train_x, train), (data.test_x, test)):
         expected = [quantized_exactly(float(np.float32(v)), data.scale, data.zero) for v in values.ravel()]
         assert stored.ravel().tolist() == expected
-    assert (
-        data.train_x[1, 0, 0, 0] == 0 and data.train_x[2, 1, 1, 0] == 255 and data.train_x[0, 0, 0, 0] == 85
-    )
+    assert data.train_x[1, 0, 0, 0] == 0 and data.train_x[2, 1, 1, 0] == 255 and data.train_x[0, 0, 0, 0] == 85
     assert data.test_x[0, 0, 0, 0] == 0 and data.test_x[0, 0, 1, 0] == 255
 
 
@@ -843,12 +817,8 @@ def test_own_file_with_other_names(tmp_path: Path) -> None:
     assert "a.npz: holds x, y; it must hold x_train, y_train, x_test, y_test (or train_x, " in text
     np.savez(tmp_path / "b.npz")
     assert "b.npz: holds no arrays; it must hold" in message(lambda: load(tmp_path / "b.npz"))
-    np.savez(
-        tmp_path / "c.npz", x_train=BYTES, y_train=np.zeros(4, int), test_x=BYTES, test_y=np.zeros(4, int)
-    )
-    assert "c.npz: holds x_train, y_train, test_x, test_y; it must" in message(
-        lambda: load(tmp_path / "c.npz")
-    )
+    np.savez(tmp_path / "c.npz", x_train=BYTES, y_train=np.zeros(4, int), test_x=BYTES, test_y=np.zeros(4, int))
+    assert "c.npz: holds x_train, y_train, test_x, test_y; it must" in message(lambda: load(tmp_path / "c.npz"))
 
 
 def test_files_that_are_no_npz(tmp_path: Path) -> None:
@@ -863,7 +833,7 @@ def test_files_that_are_no_npz(tmp_path: Path) -> None:
     assert "cut.npz: damaged .npz file (truncated zip" in message(lambda: load(tmp_path / "cut.npz"))
     assert "cannot be read (Is a directory)" in message(lambda: load(tmp_path))
     assert "no such file" in message(lambda: load(tmp_path / "none.npz"))
-    with pytest.raises(FqtError, match="cannot be read .No such file"):
+    with pytest.raises(FqtError, match=r"cannot be read \(No such file"):
         load_npz(tmp_path / "none.npz")
 
 
@@ -888,9 +858,7 @@ with tempfile.TemporaryDirectory() as _folder:
 
 
 @settings(max_examples=300, deadline=None)
-@given(
-    st.lists(st.tuples(st.integers(0, len(OWN_NPZ) - 1), st.integers(0, 255)), max_size=5), st.integers(0, 40)
-)
+@given(st.lists(st.tuples(st.integers(0, len(OWN_NPZ) - 1), st.integers(0, 255)), max_size=5), st.integers(0, 40))
 def test_damaged_npz_is_an_fqt_error_or_harmless(changes: list[tuple[int, int]], cut: int) -> None:
     changed = bytearray(OWN_NPZ)
     for position, value in changes:
@@ -924,11 +892,6 @@ def test_unknown_name() -> None:
 
 
 def test_import_is_light() -> None:
-    code = (
-        "import sys, fqt_ref.datasets; "
-        "print([m for m in ('sklearn', 'scipy', 'pooch', 'requests', 'numba') if m in sys.modules])"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
+    code = "import sys, fqt_ref.datasets; print([m for m in ('sklearn', 'scipy', 'pooch', 'requests', 'numba') if m in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert ran.stdout == "[]\n"

@@ -125,9 +125,9 @@ def naive_trainer(case: Case) -> naive.Trainer:
     return naive.Trainer(tensors, layers, batch, case.inputs[2][0], seed, lmin, lmax, bool(last))
 
 
-@pytest.mark.parametrize("index", range(9))
+@pytest.mark.parametrize("index", range(10))
 def test_training_steps_equal_slow_twin(index):
-    case = list(steps.traces())[index]
+    _, case = list(steps.traces())[index]
     trainer = naive_trainer(case)
     trainer.records = []
     trainer.run([values(s) for s in case.inputs[3]], values(case.inputs[4]), int(case.inputs[1][6]))

@@ -38,7 +38,4 @@ def load(name_or_path: str | Path, data_dir: str | Path | None = None, download:
         return load_npz(Path(text))
     if text.lower().endswith(".npz"):
         raise FqtError(f"{text}: no such file; name an .npz file that exists")
-    raise FqtError(
-        f"'{text}' is neither a data set ({', '.join(dataset_names())}) nor a file; "
-        "name one of these, or an .npz file"
-    )
+    raise FqtError(f"'{text}' is neither a data set ({', '.join(dataset_names())}) nor a file; name one of these, or an .npz file")

@@ -16,9 +16,7 @@ class DownloadError(Exception):
     """Why the files cannot be had, in half a line."""
 
 
-def cached_or_downloaded(
-    named: NamedSet, download: bool, base_url: str | None = None, cache: Path | None = None
-) -> FoundFiles:
+def cached_or_downloaded(named: NamedSet, download: bool, base_url: str | None = None, cache: Path | None = None) -> FoundFiles:
     """Return the set's idx files in the cache, after downloading those missing or with a wrong checksum.
 
     base_url (ends in '/') stands in for the set's home, cache for the user's cache folder (~/.cache/fqt,
@@ -51,6 +49,8 @@ def cached_or_downloaded(
         except requests.ConnectionError as error:
             raise DownloadError(f"{url}{name}.gz: no connection to the server ({not_cached})") from error
         except requests.RequestException as error:
+            if error.response is not None:
+                error.response.close()  # pooch leaves it open
             raise DownloadError(f"{url}{name}.gz: {one_line(error)} ({not_cached})") from error
         except OSError as error:
             raise DownloadError(f"cannot write into the cache {folder}: {one_line(error)}") from error

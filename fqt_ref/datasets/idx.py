@@ -34,9 +34,7 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise FqtError(f"{path}: damaged gzip file ({error}); {_MEND}") from error
     except OSError as error:
-        raise FqtError(
-            f"{path}: cannot be read ({error.strerror or error}); mend the file or its permissions"
-        ) from error
+        raise FqtError(f"{path}: cannot be read ({error.strerror or error}); mend the file or its permissions") from error
 
 
 def _parse(file: BufferedReader | gzip.GzipFile, path: Path, dimensions: int) -> NDArray[np.uint8]:
@@ -61,9 +59,7 @@ def _parse(file: BufferedReader | gzip.GzipFile, path: Path, dimensions: int) ->
         data += chunk
     if len(data) != size:
         held = "more" if len(data) > size else f"only {len(data)}"
-        raise FqtError(
-            f"{path}: its header says {_times(shape)} = {size} bytes of data, it holds {held}; {_MEND}"
-        )
+        raise FqtError(f"{path}: its header says {_times(shape)} = {size} bytes of data, it holds {held}; {_MEND}")
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 

@@ -18,10 +18,7 @@ def check_finite(images: NDArray[np.floating], where: str) -> None:
         finite = np.isfinite(_float32(images[start : start + _CHUNK]))
         bad = np.flatnonzero(~finite.reshape(len(finite), -1).all(axis=1))
         if bad.size:
-            raise FqtError(
-                f"{where}: sample {start + bad[0]} holds a NaN or a value beyond float32; "
-                "mend or drop the sample"
-            )
+            raise FqtError(f"{where}: sample {start + bad[0]} holds a NaN or a value beyond float32; mend or drop the sample")
 
 
 def input_range(images: NDArray[np.floating], where: str) -> tuple[np.float32, int]:
@@ -40,9 +37,7 @@ def input_range(images: NDArray[np.floating], where: str) -> tuple[np.float32, i
     with np.errstate(over="ignore"):
         scale = (hi - lo) / np.float32(255)
     if not np.finfo(np.float32).tiny <= scale < np.inf:
-        raise FqtError(
-            f"{where}: values from {lo} to {hi} give no usable scale for bytes; rescale the images"
-        )
+        raise FqtError(f"{where}: values from {lo} to {hi} give no usable scale for bytes; rescale the images")
     zero = np.floor((np.float32(0) - lo) / scale + np.float32(0.5))
     return scale, int(np.clip(zero, 0, 255))
 

@@ -9,9 +9,7 @@ from fqt_ref.errors import FqtError
 MAX_CLASSES = 512  # SPEC.md section 9
 
 
-def checked_labels(
-    labels: NDArray[np.integer], images: int, classes: int, where: str, first: int = 0
-) -> NDArray[np.int64]:
+def checked_labels(labels: NDArray[np.integer], images: int, classes: int, where: str, first: int = 0) -> NDArray[np.int64]:
     """Return labels [N] of any integer type as int64[N] in 0..classes-1.
 
     images is the number of images that the labels belong to, first the label of class 0 in the file (EMNIST's
@@ -24,8 +22,5 @@ def checked_labels(
     last = first + classes - 1
     bad = np.flatnonzero((labels < first) | (labels > last))
     if bad.size:
-        raise FqtError(
-            f"{where}: label {labels[bad[0]]} of sample {bad[0]} is outside {first}..{last}; "
-            "mend or drop the sample"
-        )
+        raise FqtError(f"{where}: label {labels[bad[0]]} of sample {bad[0]} is outside {first}..{last}; mend or drop the sample")
     return labels.astype(np.int64) - first

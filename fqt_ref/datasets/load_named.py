@@ -49,18 +49,13 @@ def load_named(
 
 
 def _read(named: NamedSet, found: FoundFiles) -> Dataset:
-    parts = [
-        _read_part(named, found.form, images, labels)
-        for images, labels in zip(found.paths[::2], found.paths[1::2], strict=True)
-    ]
+    parts = [_read_part(named, found.form, images, labels) for images, labels in zip(found.paths[::2], found.paths[1::2], strict=True)]
     name = named.name
     if len(parts) == 1:
         x, y = parts[0]
         split = len(x) * 4 // 5
         if split == 0:
-            raise FqtError(
-                f"{found.paths[0]}: one image cannot be split into training and test; get the file again"
-            )
+            raise FqtError(f"{found.paths[0]}: one image cannot be split into training and test; get the file again")
         name = f"{named.name}-test-part"
         _log.warning(
             "fqt: %s: only the test part is in %s: first %d images for training, last %d for testing",
@@ -76,9 +71,7 @@ def _read(named: NamedSet, found: FoundFiles) -> Dataset:
     return Dataset(name, train_x, train_y, test_x, test_y, classes, scale, 0, named.label_names)
 
 
-def _read_part(
-    named: NamedSet, form: str, image_path: Path, label_path: Path
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _read_part(named: NamedSet, form: str, image_path: Path, label_path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return (images uint8[N,28,28,1], labels int64[N])."""
     if form == "idx":
         images, labels = read_idx(image_path, 3), read_idx(label_path, 1)
@@ -86,8 +79,7 @@ def _read_part(
         images, labels = _bytes(image_path, 3), _bytes(label_path, 1)
     if images.shape[1:] != (_SIDE, _SIDE):
         raise FqtError(
-            f"{image_path}: images of {images.shape[1]} x {images.shape[2]}, "
-            f"{named.name}'s are {_SIDE} x {_SIDE}; get the right file"
+            f"{image_path}: images of {images.shape[1]} x {images.shape[2]}, {named.name}'s are {_SIDE} x {_SIDE}; get the right file"
         )
     if named.transposed:
         images = images.transpose(0, 2, 1)

@@ -36,9 +36,7 @@ def load_npz(path: Path) -> Dataset:
             f"{path}: images of '{train_x_name}' are {_kind(train_x)}, of '{test_x_name}' {_kind(test_x)}; "
             "both parts must have the same shape and type"
         )
-    train_y = checked_labels(
-        _labels(path, train_y_name), len(train_x), MAX_CLASSES, f"{path}: '{train_y_name}'"
-    )
+    train_y = checked_labels(_labels(path, train_y_name), len(train_x), MAX_CLASSES, f"{path}: '{train_y_name}'")
     classes = int(train_y.max()) + 1
     test_y = checked_labels(
         _labels(path, test_y_name),
@@ -73,8 +71,7 @@ def _names(path: Path) -> tuple[str, str, str, str]:
         if set(naming) <= set(present):
             return naming
     raise FqtError(
-        f"{path}: holds {', '.join(present) or 'no arrays'}; "
-        f"it must hold {', '.join(_NAMINGS[0])} (or {', '.join(_NAMINGS[1])})"
+        f"{path}: holds {', '.join(present) or 'no arrays'}; it must hold {', '.join(_NAMINGS[0])} (or {', '.join(_NAMINGS[1])})"
     )
 
 
@@ -86,16 +83,11 @@ def _images(path: Path, name: str) -> NDArray[Any]:
     if images.ndim == 3:
         images = images[..., np.newaxis]
     if images.ndim != 4:
-        raise FqtError(
-            f"{path}: '{name}' has shape {images.shape}; images must be [N,H,W] or [N,H,W,C]: reshape them"
-        )
+        raise FqtError(f"{path}: '{name}' has shape {images.shape}; images must be [N,H,W] or [N,H,W,C]: reshape them")
     if images.size == 0:
         raise FqtError(f"{path}: '{name}' is empty, shape {images.shape}; each part needs at least one image")
     if max(images.shape[1:]) > _MAX_DIMENSION:
-        raise FqtError(
-            f"{path}: '{name}' has shape {images.shape}; "
-            f"dimensions go up to {_MAX_DIMENSION}: shrink the images"
-        )
+        raise FqtError(f"{path}: '{name}' has shape {images.shape}; dimensions go up to {_MAX_DIMENSION}: shrink the images")
     return images
 
 
@@ -107,10 +99,7 @@ def _labels(path: Path, name: str) -> NDArray[np.integer]:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
-        raise FqtError(
-            f"{path}: '{name}' has shape {labels.shape}; "
-            "labels must be [N], one class number a sample: convert them"
-        )
+        raise FqtError(f"{path}: '{name}' has shape {labels.shape}; labels must be [N], one class number a sample: convert them")
     return labels
 
 

@@ -21,17 +21,13 @@ def array_names(path: Path) -> tuple[str, ...]:
         if not zipfile.is_zipfile(path):
             if begin.startswith(b"PK"):
                 raise FqtError(f"{path}: damaged .npz file (truncated zip archive); write it again")
-            raise FqtError(
-                f"{path}: not an .npz file (no zip archive); write one with numpy.savez_compressed"
-            )
+            raise FqtError(f"{path}: not an .npz file (no zip archive); write one with numpy.savez_compressed")
         with zipfile.ZipFile(path) as archive:
             return tuple(name.removesuffix(".npy") for name in archive.namelist())
     except FqtError:
         raise
     except OSError as error:
-        raise FqtError(
-            f"{path}: cannot be read ({error.strerror or error}); mend the path or its permissions"
-        ) from error
+        raise FqtError(f"{path}: cannot be read ({error.strerror or error}); mend the path or its permissions") from error
     except Exception as error:  # zipfile answers damage with exceptions of many types
         raise FqtError(f"{path}: damaged .npz file ({one_line(error)}); write it again") from error
 
@@ -49,9 +45,7 @@ def read_array(path: Path, name: str) -> NDArray[np.generic]:
             array = archive[name]
     except Exception as error:  # numpy and zipfile answer damage with exceptions of many types
         if "allow_pickle" in str(error):
-            raise FqtError(
-                f"{path}: '{name}' holds Python objects (pickle); save it as an array of numbers"
-            ) from error
+            raise FqtError(f"{path}: '{name}' holds Python objects (pickle); save it as an array of numbers") from error
         raise FqtError(f"{path}: '{name}' is damaged ({one_line(error)}); write the file again") from error
     if not isinstance(array, np.ndarray):  # a member that is no .npy file comes as bytes
         raise FqtError(f"{path}: '{name}' is not a numpy array; write the file with numpy.savez_compressed")

@@ -50,15 +50,11 @@ def find_on_this_machine(named: NamedSet, data_dir: Path | None) -> tuple[FoundF
     """
     if data_dir is not None:
         if not os.path.isdir(data_dir):
-            raise FqtError(
-                f"{named.name}: the data folder {data_dir} does not exist (or is a file); "
-                "name a folder that exists"
-            )
+            raise FqtError(f"{named.name}: the data folder {data_dir} does not exist (or is a file); name a folder that exists")
         found = find_in(named, data_dir)
         if found is None:
             raise FqtError(
-                f"{named.name}: the data folder {data_dir} {_lack(named, data_dir)}; to mend it, "
-                f"{named.get_it}, or choose another folder"
+                f"{named.name}: the data folder {data_dir} {_lack(named, data_dir)}; to mend it, {named.get_it}, or choose another folder"
             )
         return found, []
     places = []
@@ -113,9 +109,7 @@ def _lack(named: NamedSet, folder: Path) -> str:
     if _is_empty(folder):
         return f"is empty: it lacks {', '.join(missing)}{npz}"
     if _is_other_sets(named, folder):
-        return (
-            f"by its name is another set's, and this one is not in its subfolders {', '.join(named.folders)}"
-        )
+        return f"by its name is another set's, and this one is not in its subfolders {', '.join(named.folders)}"
     return f"lacks {', '.join(missing)}{npz}, also in its subfolders {', '.join(named.folders)}"
 
 

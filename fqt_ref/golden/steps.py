@@ -64,15 +64,20 @@ def trajectories() -> Iterator[tuple[str, Case]]:
     yield "trajectory_small", trajectory_case("digits-mlp uint8 sparse", network, settings, samples, labels, TRAJECTORY_STEPS)
 
 
-def traces() -> Iterator[Case]:
-    """Two updates of three samples each, every tensor shown: each configuration, dense and sparse, all layers and the last two."""
+def traces() -> Iterator[tuple[str, Case]]:
+    """Two updates of three samples each, every tensor shown: dense and sparse, all layers and the last two; a small one for small machines."""
     data = load("digits")
     samples, labels = flat(data.train_x[:3]), data.train_y[:3]
+
+    def case(network_name, config, lambda_min, train_last):
+        network = fresh_network(network_name, config, data, 3, train_last)
+        settings = ts.train_config(3, 0.01, lambda_min, lambda_min, seed=5)
+        return trace_case(f"{config}, lambda {lambda_min}, last {train_last}", network, settings, samples, labels, 6)
+
+    yield "train_step_small", case("digits-mlp", "uint8", 0.5, None)
     for config in CONFIGS:
         for lambda_min, train_last in ((1.0, None), (0.3, None), (1.0, 2)):
-            network = fresh_network("digits-cnn", config, data, 3, train_last)
-            settings = ts.train_config(3, 0.01, lambda_min, lambda_min, seed=5)
-            yield trace_case(f"{config}, lambda {lambda_min}, last {train_last}", network, settings, samples, labels, 6)
+            yield f"train_step_{config}", case("digits-cnn", config, lambda_min, train_last)
 
 
 def sealed(data: bytes) -> bytes:
@@ -144,4 +149,7 @@ def error_of(data: bytes) -> int:
 
 def step_files() -> dict[str, list[Case]]:
     """Golden cases by file name."""
-    return {"train_step": list(traces()), "model_errors": list(model_errors()), **{name: [case] for name, case in trajectories()}}
+    files: dict[str, list[Case]] = {"model_errors": list(model_errors())}
+    for name, case in [*traces(), *trajectories()]:
+        files.setdefault(name, []).append(case)
+    return files
