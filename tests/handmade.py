@@ -44,7 +44,7 @@ def arithmetic_cases(r):
     yield naive.golden_case(2, "rescale", ("f", m), ("i", a), ("I", words), ("i", y))
     inputs = [[r.getrandbits(32) for _ in range(4)] for _ in range(50)]
     y = [naive.word(naive.key(*v[:3]), v[3]) for v in inputs]
-    yield naive.golden_case(3, "random", ("I", sum(inputs, [])), ("I", y))
+    yield naive.golden_case(3, "random", ("I", [v for four in inputs for v in four]), ("I", y))
     v = [1, 2, 3, 2**31, 2**32 - 1] + [r.randrange(1, 2 ** r.randrange(1, 33)) for _ in range(200)]
     yield naive.golden_case(4, "log2", ("I", v), ("I", [naive.log2_q16(x) for x in v]))
 
@@ -56,7 +56,8 @@ def weighted_cases(r, first_kind, name, shape):
         g = naive.as_linear(g)
     n_x, n_y = g.in_h * g.in_w * g.in_c, g.out_h * g.out_w * g.out_c
     n_w = g.out_c * g.kernel_h * g.kernel_w * g.in_c
-    for z_x, z_w, z_y, relu, m in ((128, 100, 30, 0, 1e-3), (0, 255, 0, 1, 3e-4), (255, 0, 255, 0, 0.9), (7, 9, 0, 1, 1e-12), (7, 9, 5, 0, 9e9)):
+    quantizations = (128, 100, 30, 0, 1e-3), (0, 255, 0, 1, 3e-4), (255, 0, 255, 0, 0.9), (7, 9, 0, 1, 1e-12), (7, 9, 5, 0, 9e9)
+    for z_x, z_w, z_y, relu, m in quantizations:
         lower, masked, m = (z_y if relu else 0), relu, f32(m)
         x, w, bias = u8(r, n_x), u8(r, n_w), [r.randrange(-50000, 50000) for _ in range(g.out_c)]
         y, lo, hi = naive.conv2d_forward_u8(g, x, w, bias, z_x, z_w, z_y, lower, m)
@@ -78,7 +79,8 @@ def weighted_cases(r, first_kind, name, shape):
         yield naive.golden_case(first_kind + 4, name, ("i", shape), ("i", [relu]), ("f", e), ("f", w), ("f", x), ("f", dx))
         G, G_b = floats(r, n_w), floats(r, g.out_c)
         after = naive.conv2d_backward_weight_f32(g, e, x, G, G_b)
-        yield naive.golden_case(first_kind + 5, name, ("i", shape), ("f", e), ("f", x), ("f", G), ("f", G_b), ("f", after[0]), ("f", after[1]))
+        yield naive.golden_case(first_kind + 5, name, ("i", shape), ("f", e), ("f", x), ("f", G), ("f", G_b),
+                                ("f", after[0]), ("f", after[1]))  # fmt: skip
 
 
 def pool_cases(r, name, shape):
@@ -132,17 +134,19 @@ def update_cases(r):
         (3, 50, 90, 4, 0.02, 1e30, 10**4),
     ):
         w, G = [r.randrange(40, 200) for _ in range(out * n)], [r.randint(-size, size) for _ in range(out * n)]
-        chosen, stream, s_w, lr = [r.randint(0, batch) for _ in range(out)], [r.getrandbits(32), r.randrange(99), 3], f32(s_w), f32(lr)
+        chosen, stream = [r.randint(0, batch) for _ in range(out)], [r.getrandbits(32), r.randrange(99), 3]
+        s_w, lr = f32(s_w), f32(lr)
         after = naive.update_weights_u8(out, n, z, batch, *stream, s_w, lr, w, G, chosen)
-        yield naive.golden_case(70, "weights", ("i", [out, n, z, batch]), ("I", stream), ("f", [s_w, lr]), ("B", w), ("i", G), ("i", chosen),
-                                ("B", after[0]), ("f", [after[1]]), ("i", [after[2]]))  # fmt: skip
+        yield naive.golden_case(70, "weights", ("i", [out, n, z, batch]), ("I", stream), ("f", [s_w, lr]), ("B", w), ("i", G),
+                                ("i", chosen), ("B", after[0]), ("f", [after[1]]), ("i", [after[2]]))  # fmt: skip
         b, G_b = [r.randint(1 - 2**30, 2**30 - 1) for _ in range(out)], [r.randint(-(2**23), 2**23) for _ in range(out)]
         yield naive.golden_case(71, "bias", ("i", [batch]), ("f", [s_w, lr]), ("i", b), ("i", G_b),
                                 ("i", naive.update_bias_u8(batch, s_w, lr, b, G_b)))  # fmt: skip
-        w, b, G, G_b = floats(r, out * n), floats(r, out), floats(r, out * n, 1.0 if size == 0 else 0.2), floats(r, out)
+        w, b = floats(r, out * n), floats(r, out)
+        G, G_b = floats(r, out * n, 1.0 if size == 0 else 0.2), floats(r, out)
         after = naive.update_f32(out, n, batch, lr, w, b, G, G_b, chosen)
-        yield naive.golden_case(72, "float32", ("i", [out, n, batch]), ("f", [lr]), ("f", w), ("f", b), ("f", G), ("f", G_b), ("i", chosen),
-                                ("f", after[0]), ("f", after[1]))  # fmt: skip
+        yield naive.golden_case(72, "float32", ("i", [out, n, batch]), ("f", [lr]), ("f", w), ("f", b), ("f", G), ("f", G_b),
+                                ("i", chosen), ("f", after[0]), ("f", after[1]))  # fmt: skip
     for relu, unit, lo, hi, scale, acc_min, acc_max in (
         (0, 1e-4, -1, 2, 0.01, -30000, 40000),
         (1, 1e-4, 0, 2, 0.01, -30000, 40000),
@@ -194,11 +198,13 @@ def small_network(r, config, train_from=0):
             continue
         trains = weighted >= train_from
         weighted += 1
-        layer = naive.Layer(naive.CONV2D if op == "conv" else naive.LINEAR, flags | (naive.TRAINABLE if trains else 0), kernel, stride, pads)
+        code, train_flag = (naive.CONV2D if op == "conv" else naive.LINEAR), (naive.TRAINABLE if trains else 0)
+        layer = naive.Layer(code, flags | train_flag, kernel, stride, pads)
         layers.append(random_weights(r, layer, quantized, channels, fan_in))
         if quantized:
             zero = 0 if flags else 120
-            tensors.append(naive.Tensor(naive.U8, shape, flags | (adaptive if trains else 0), f32(0.02), zero, f32(-2.4 if zero else 0), f32(5.1)))
+            lo, flags = f32(-2.4 if zero else 0), flags | (adaptive if trains else 0)
+            tensors.append(naive.Tensor(naive.U8, shape, flags, f32(0.02), zero, lo, f32(5.1)))
         else:
             tensors.append(naive.Tensor(naive.F32, shape, flags))
     return tensors, layers
@@ -209,8 +215,9 @@ def training_case(r, kind, name, config, train_from, steps, batch, lr, lmin=4096
     tensors, layers = small_network(r, config, train_from)
     n, seed = 5, r.getrandbits(32)
     samples, labels = [u8(r, tensors[0].size) for _ in range(n)], [r.randrange(4) for _ in range(n)]
-    inputs = [("B", naive.write_model("handmade", tensors, layers)), ("I", [batch, seed, lmin, lmax, int(sparse_last), n, steps]), ("f", [f32(lr)]),
-              ("B", sum(samples, [])), ("i", labels)]  # fmt: skip
+    numbers = [batch, seed, lmin, lmax, int(sparse_last), n, steps]
+    inputs = [("B", naive.write_model("handmade", tensors, layers)), ("I", numbers), ("f", [f32(lr)]),
+              ("B", [v for sample in samples for v in sample]), ("i", labels)]  # fmt: skip
     trainer = naive.Trainer(tensors, layers, batch, lr, seed, lmin, lmax, sparse_last)
     trainer.records = []
     results, checksums = trainer.run(samples, labels, steps)

@@ -346,7 +346,7 @@ def update_weights_u8(out, fan_in, z_w, batch, seed, step, layer, s_w, lr, w, G,
                 d = clamp(rescale(n * g[i] - s1, m, NEAREST), -(2**28), 2**28)
             v.append(((w[co * n + i] - z_w) << 16) - d)
     u = s_w / f32(65536)
-    lo, hi = f32(min(v + [0])) * u, f32(max(v + [0])) * u
+    lo, hi = f32(min([0, *v])) * u, f32(max([0, *v])) * u
     lo_old, hi_old = f32(-z_w) * s_w, f32(255 - z_w) * s_w
     s2, z2 = s_w, z_w
     half = s_w * f32(0.5)
@@ -619,7 +619,8 @@ class Trainer:
                 layer.bias = update_bias_u8(self.samples, s_e, self.lr, layer.bias, self.G_b[i])
             else:
                 layer.weights, layer.bias = update_f32(
-                    len(layer.bias), n, self.samples, self.lr, layer.weights, layer.bias, self.G[i], self.G_b[i], self.chosen[i])  # fmt: skip
+                    len(layer.bias), n, self.samples, self.lr, layer.weights, layer.bias,
+                    self.G[i], self.G_b[i], self.chosen[i])  # fmt: skip
         for i, layer in enumerate(self.layers):
             tx, ty = self.tensors[i], self.tensors[i + 1]
             if layer.op == DEQUANTIZE:
@@ -629,8 +630,9 @@ class Trainer:
                 tx.error_scale = update_error_scale(old[i].error_scale, observed)
                 if ty.flags & ADAPTIVE:
                     o = old[i + 1]
+                    relu, unit = layer.flags & RELU != 0, old[i].scale * old_w[i]
                     ty.lo, ty.hi, ty.scale, ty.zero = update_range(
-                        layer.flags & RELU != 0, old[i].scale * old_w[i], o.lo, o.hi, o.scale, o.zero, self.acc_min[i], self.acc_max[i])  # fmt: skip
+                        relu, unit, o.lo, o.hi, o.scale, o.zero, self.acc_min[i], self.acc_max[i])  # fmt: skip
         self.pass_scales()
         self.clear()
         self.step += 1

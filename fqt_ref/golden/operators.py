@@ -24,7 +24,7 @@ CONVOLUTIONS = {
     "stride 2 even": (6, 6, 2, 2, (3, 3), (2, 2), (0, 1, 0, 1)),
     "stride beyond kernel": (7, 7, 1, 2, (2, 2), (4, 3), (0, 0, 0, 0)),
     "1xN signal": (1, 12, 2, 3, (1, 5), (1, 2), (0, 0, 2, 2)),
-    "kernel is input": (3, 3, 2, 2, (4, 3), (1, 1), (0, 0, 0, 0)),
+    "kernel is input": (3, 3, 2, 2, (3, 3), (1, 1), (0, 0, 0, 0)),
     "uneven padding": (4, 4, 1, 5, (3, 2), (2, 1), (2, 0, 0, 1)),
 }
 LINEARS = {"one element": (1, 1), "one output": (33, 1), "one input": (1, 7), "odd": (17, 5), "even": (24, 4)}

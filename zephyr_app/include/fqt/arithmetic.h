@@ -9,11 +9,11 @@
 
 #include <stdint.h>
 
-#define FQT_ERROR_MAX 127            /**< errors are int8 without -128, so that negation never overflows */
-#define FQT_BIAS_ONE 1048576.0f      /**< biases are Q20 */
-#define FQT_NEAREST 0x80000000u      /**< the "random word" that makes fqt_rescale() round half up */
-#define FQT_WIDE_LIMIT (1 << 30)     /**< results of fqt_rescale() are within +- this */
-#define FQT_ACC_LIMIT (1 << 28)      /**< biases and weight steps are within +- this */
+#define FQT_ERROR_MAX 127                   /**< errors are int8 without -128, so that negation never overflows */
+#define FQT_BIAS_ONE 1048576.0f             /**< biases are Q20 */
+#define FQT_NEAREST 0x80000000u             /**< the "random word" that makes fqt_rescale() round half up */
+#define FQT_WIDE_LIMIT (1 << 30)            /**< results of fqt_rescale() are within +- this */
+#define FQT_ACC_LIMIT (1 << 28)             /**< biases and weight steps are within +- this */
 #define FQT_STREAM_INITIAL_WEIGHTS 0x10000u /**< random stream of a layer's initial weights, plus its index */
 #define FQT_STREAM_SAMPLE_ORDER 0x20000u    /**< random stream of the order of samples */
 
@@ -39,7 +39,8 @@ static inline int32_t fqt_requantize(int32_t a, struct fqt_requantizer r) {
 /** The requantizer of a multiplier m > 0 (SPEC.md 2.1). */
 struct fqt_requantizer fqt_requantizer_of(float m);
 
-/** round(a * m) with all 24 bits of m, clamped to +-2^30 (SPEC.md 2.2). |a| < 2^38; random: FQT_NEAREST or a random word. */
+/** round(a * m) with all 24 bits of m, clamped to +-2^30 (SPEC.md 2.2). |a| < 2^38; random: FQT_NEAREST or a random
+ * word. */
 int32_t fqt_rescale(int64_t a, float m, uint32_t random);
 
 /** fround(x) = floor(x + 0.5) clamped to low..high; defined for every float, a NaN gives low. |low|, |high| <= 2^30. */

@@ -2,8 +2,8 @@
 /**
  * Fully quantized training: 8-bit networks that infer and train on a microcontroller. SPEC.md defines every bit.
  *
- * Inference needs model_file.h and network.h; training needs train_step.h besides. No heap, no operating system, no libm: memory
- * belongs to the caller, who asks for its size first.
+ * Inference needs model_file.h and network.h; training needs train_step.h besides. No heap, no operating system, no
+ * libm: memory belongs to the caller, who asks for its size first.
  */
 #ifndef FQT_FQT_H
 #define FQT_FQT_H

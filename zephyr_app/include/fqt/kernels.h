@@ -2,8 +2,9 @@
 /**
  * The operators (SPEC.md section 4): forward, error to the input, weight gradient.
  *
- * Arguments: geometry, quantization parameters, then data: errors, inputs, weights, biases, outputs. Feature maps and errors are
- * [h][w][c], weights and weight gradients [out][kernel_h][kernel_w][in]. Nothing is checked here: fqt_model_open() proved the bounds.
+ * Arguments: geometry, quantization parameters, then data: errors, inputs, weights, biases, outputs. Feature maps and
+ * errors are [h][w][c], weights and weight gradients [out][kernel_h][kernel_w][in]. Nothing is checked here:
+ * fqt_model_open() proved the bounds.
  */
 #ifndef FQT_KERNELS_H
 #define FQT_KERNELS_H
@@ -74,7 +75,8 @@ void fqt_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32_t zero_x,
 void fqt_conv2d_backward_weight_f32(const struct fqt_geometry *g, const float *e, const float *x, float *gradient,
                                     float *bias_gradient);
 
-/** Linear layers (SPEC.md 4.1-4.4): x: [fan_in], y and e: [outputs], w: [outputs][fan_in]. As the convolutions of the same name. */
+/** Linear layers (SPEC.md 4.1-4.4): x: [fan_in], y and e: [outputs], w: [outputs][fan_in]. As the convolutions of the
+ * same name. */
 void fqt_linear_forward_u8(int32_t fan_in, int32_t outputs, const struct fqt_forward_quantization *q, const uint8_t *x,
                            const uint8_t *w, const int32_t *bias_acc, uint8_t *y, struct fqt_extremes *extremes);
 /** See fqt_conv2d_forward_f32(). */
@@ -98,7 +100,8 @@ void fqt_max_pool2d_forward_u8(const struct fqt_geometry *g, const uint8_t *x, u
 /** See fqt_max_pool2d_forward_u8(). */
 void fqt_max_pool2d_forward_f32(const struct fqt_geometry *g, const float *x, float *y);
 
-/** The error goes to the first maximum of its window; masked: 0 where x <= zero_x. Sums of overlapping windows are clamped to +-127. */
+/** The error goes to the first maximum of its window; masked: 0 where x <= zero_x. Sums of overlapping windows are
+ * clamped to +-127. */
 void fqt_max_pool2d_backward_u8(const struct fqt_geometry *g, int32_t zero_x, bool masked, const uint8_t *x,
                                 const int8_t *e, int8_t *dx);
 /** The same in float32; windows add up in raster order of the outputs. */
@@ -107,7 +110,8 @@ void fqt_max_pool2d_backward_f32(const struct fqt_geometry *g, bool masked, cons
 /** The border to float32 layers (SPEC.md 4.6): y = f32(x - zero_x) * scale. x, y: [n]. */
 void fqt_dequantize_forward(int32_t n, int32_t zero_x, float scale, const uint8_t *x, float *y);
 
-/** dx = clamp(fround(e / error_scale), -127, 127); masked: 0 where x <= zero_x. Returns the largest |e| of the unmasked. */
+/** dx = clamp(fround(e / error_scale), -127, 127); masked: 0 where x <= zero_x. Returns the largest |e| of the
+ * unmasked. */
 float fqt_dequantize_backward(int32_t n, int32_t zero_x, bool masked, float error_scale, const float *e,
                               const uint8_t *x, int8_t *dx);
 
@@ -117,7 +121,8 @@ struct fqt_loss {
     uint32_t prediction; /**< lowest index of the largest logit */
 };
 
-/** Softmax cross-entropy without exp or log (SPEC.md 4.7). e = round(127 p) - 127 [label]. 1..512 classes, label < classes. */
+/** Softmax cross-entropy without exp or log (SPEC.md 4.7). e = round(127 p) - 127 [label]. 1..512 classes, label <
+ * classes. */
 struct fqt_loss fqt_softmax_cross_entropy_u8(int32_t classes, int32_t label, float scale, const uint8_t *logits,
                                              int8_t *e);
 /** The same with float32 logits: e = p - [label]. */

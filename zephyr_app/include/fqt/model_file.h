@@ -13,8 +13,8 @@
 #define FQT_ARITHMETIC_VERSION 1u
 #define FQT_MAX_LAYERS 64u
 #define FQT_MAX_CLASSES 512u
-#define FQT_MAX_FAN_IN 24576u   /**< forward sums stay within 32 bits (SPEC.md section 9) */
-#define FQT_MAX_FAN_OUT 57344u  /**< error sums stay within 32 bits */
+#define FQT_MAX_FAN_IN 24576u    /**< forward sums stay within 32 bits (SPEC.md section 9) */
+#define FQT_MAX_FAN_OUT 57344u   /**< error sums stay within 32 bits */
 #define FQT_MAX_GRADIENTS 65536u /**< positions * batch size: gradient sums stay within 32 bits */
 
 enum fqt_type { FQT_U8 = 1, FQT_F32 = 2 };
@@ -74,8 +74,9 @@ struct fqt_model {
 };
 
 /**
- * Checks a model file completely and opens it. The file is not trusted: nothing outside it is read, and what it describes
- * can be run. blob: aligned to 4 bytes; size: its bytes. Returns the first error in the order of SPEC.md section 10.
+ * Checks a model file completely and opens it. The file is not trusted: nothing outside it is read, and what it
+ * describes can be run. blob: aligned to 4 bytes; size: its bytes. Returns the first error in the order of SPEC.md
+ * section 10.
  */
 enum fqt_status fqt_model_open(struct fqt_model *model, const void *blob, size_t size);
 

@@ -2,11 +2,12 @@
 /**
  * A network in memory, and inference.
  *
- * What inference reads is one *version*: weights, biases, grids, requantizers and bias_acc (SPEC.md section 8). Training replaces it at
- * the end of a minibatch by copying; inference that preempts the copying finishes it first, so it sees a whole version and never waits.
+ * What inference reads is one *version*: weights, biases, grids, requantizers and bias_acc (SPEC.md section 8).
+ * Training replaces it at the end of a minibatch by copying; inference that preempts the copying finishes it first, so
+ * it sees a whole version and never waits.
  *
- * Requirement: on a network with a trainer, fqt_infer() runs on the same core at a strictly higher priority than the training calls (it
- * may preempt them anywhere, they may not preempt it), or not at the same time as they do.
+ * Requirement: on a network with a trainer, fqt_infer() runs on the same core at a strictly higher priority than the
+ * training calls (it may preempt them anywhere, they may not preempt it), or not at the same time as they do.
  */
 #ifndef FQT_NETWORK_H
 #define FQT_NETWORK_H
@@ -31,7 +32,8 @@ struct fqt_tensor_values {
     float error_scale;
 };
 
-/** Values of a layer that move: the grid of its weights (section 11's order) and the requantizer of its forward pass. */
+/** Values of a layer that move: the grid of its weights (section 11's order) and the requantizer of its forward pass.
+ */
 struct fqt_layer_values {
     float weight_scale;
     int32_t weight_zero;
@@ -88,9 +90,9 @@ size_t fqt_inference_arena_size(const struct fqt_model *model);
 
 /**
  * Runs a sample through the network (Eq. 3). Preempts training safely, see above.
- * arena: aligned to 4 bytes, free for other use between calls; sample: uint8[h][w][c] of tensor 0; prediction: lowest index of the
- * largest logit; logits: NULL, or where to put a pointer to the logits (uint8 or float of the last tensor, in the arena).
- * Errors: ARGUMENT, MEMORY (arena too small); both before anything is done.
+ * arena: aligned to 4 bytes, free for other use between calls; sample: uint8[h][w][c] of tensor 0; prediction: lowest
+ * index of the largest logit; logits: NULL, or where to put a pointer to the logits (uint8 or float of the last tensor,
+ * in the arena). Errors: ARGUMENT, MEMORY (arena too small); both before anything is done.
  */
 enum fqt_status fqt_infer(struct fqt_network *network, void *arena, size_t arena_size, const uint8_t *sample,
                           uint32_t *prediction, const void **logits);
@@ -100,7 +102,8 @@ enum fqt_status fqt_infer(struct fqt_network *network, void *arena, size_t arena
 /** Bytes of tensor t's values. */
 uint64_t fqt_tensor_bytes(const struct fqt_model *model, uint32_t t);
 
-/** Layer l from x to y in the live version. extremes: of the accumulators of a quantized layer with weights; may be NULL. */
+/** Layer l from x to y in the live version. extremes: of the accumulators of a quantized layer with weights; may be
+ * NULL. */
 void fqt_forward_layer(const struct fqt_network *network, uint32_t l, const void *x, void *y,
                        struct fqt_extremes *extremes);
 
@@ -116,7 +119,8 @@ struct fqt_version fqt_version_at(const struct fqt_model *model, void *memory);
 /** Passes scales through max pooling: of feature maps forward, of errors backward (SPEC.md section 8). */
 void fqt_pass_scales(const struct fqt_model *model, struct fqt_version *version);
 
-/** Computes requantizer and bias_acc of layer l (SPEC.md 4.1) in a version whose scales are set. bias: Q20 [outputs]. */
+/** Computes requantizer and bias_acc of layer l (SPEC.md 4.1) in a version whose scales are set. bias: Q20 [outputs].
+ */
 void fqt_prepare_layer(const struct fqt_network *network, struct fqt_version *version, uint32_t l, const int32_t *bias);
 
 /** Copies a pending version to its place. Repeating it is harmless, so whoever comes first does it. */

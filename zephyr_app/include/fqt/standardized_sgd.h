@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The update rule: SGD with gradients standardized per output channel and an adaptive weight grid (SPEC.md section 6; Eq. 5-8).
+ * The update rule: SGD with gradients standardized per output channel and an adaptive weight grid (SPEC.md section 6;
+ * Eq. 5-8).
  *
- * New parameters are written over the gradients, so that inference can go on with the old ones (see network.h on commits).
+ * New parameters are written over the gradients, so that inference can go on with the old ones (see network.h on
+ * commits).
  */
 #ifndef FQT_STANDARDIZED_SGD_H
 #define FQT_STANDARDIZED_SGD_H
@@ -29,8 +31,8 @@ struct fqt_grid fqt_grid_of_range(float lo, float hi, struct fqt_grid old);
 
 /**
  * New weights of a quantized layer, Eq. 5-8 (SPEC.md 6.1). Returns their grid.
- * w: uint8[outputs][fan_in] on `grid`; gradient: in: the minibatch's sums [outputs][fan_in], out: its first outputs * fan_in bytes
- * are the new weights; chosen: [outputs], samples that kept the channel.
+ * w: uint8[outputs][fan_in] on `grid`; gradient: in: the minibatch's sums [outputs][fan_in], out: its first outputs *
+ * fan_in bytes are the new weights; chosen: [outputs], samples that kept the channel.
  */
 struct fqt_grid fqt_update_weights_u8(const struct fqt_update *u, struct fqt_grid grid, const uint8_t *w,
                                       int32_t *gradient, const int32_t *chosen);

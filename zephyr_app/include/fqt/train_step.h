@@ -2,8 +2,9 @@
 /**
  * Training: one sample through the network and back; the minibatch (SPEC.md sections 5-8, order in section 7).
  *
- * RAM: 5 bytes a trained uint8 weight (byte + gradient) and 8 bytes a bias (two int32), as in the paper; 8 and 8 in float32.
- * New parameters are made in the gradients' place, so no weight is kept twice. See network.h for what inference may do meanwhile.
+ * RAM: 5 bytes a trained uint8 weight (byte + gradient) and 8 bytes a bias (two int32), as in the paper; 8 and 8 in
+ * float32. New parameters are made in the gradients' place, so no weight is kept twice. See network.h for what
+ * inference may do meanwhile.
  */
 #ifndef FQT_TRAIN_STEP_H
 #define FQT_TRAIN_STEP_H
@@ -40,12 +41,12 @@ typedef void fqt_observer(void *user, enum fqt_event kind, uint32_t index, const
 
 /** Sums of a layer over the minibatch. */
 struct fqt_layer_training {
-    void *gradient;               /**< int32 or float [outputs][fan_in]; new weights during the update */
-    void *bias_gradient;          /**< int32 or float [outputs]; new biases during the update */
-    int32_t *chosen;              /**< [outputs]: samples that kept the channel */
-    struct fqt_extremes acc;      /**< of the accumulators */
-    int32_t error_max_u8;         /**< largest |sum| sent to the input */
-    float error_max_f32;          /**< largest error sent to the input of a dequantize layer */
+    void *gradient;          /**< int32 or float [outputs][fan_in]; new weights during the update */
+    void *bias_gradient;     /**< int32 or float [outputs]; new biases during the update */
+    int32_t *chosen;         /**< [outputs]: samples that kept the channel */
+    struct fqt_extremes acc; /**< of the accumulators */
+    int32_t error_max_u8;    /**< largest |sum| sent to the input */
+    float error_max_f32;     /**< largest error sent to the input of a dequantize layer */
 };
 
 /** A network in training. Fill with fqt_trainer_init(); the fields are the library's. */
@@ -78,7 +79,8 @@ size_t fqt_trainer_memory_size(const struct fqt_model *model);
 /**
  * Prepares training of a network made with FQT_TRAINING. memory: the caller's, aligned for a pointer, has to stay.
  * Errors: ARGUMENT (also a hyperparameter out of its range), NOT_TRAINABLE, BOUND (positions * batch size), MEMORY.
- * Call it while nothing runs on the network. Later calls fail only for null pointers, a label out of range, and samples beyond batch_size.
+ * Call it while nothing runs on the network. Later calls fail only for null pointers, a label out of range, and samples
+ * beyond batch_size.
  */
 enum fqt_status fqt_trainer_init(struct fqt_trainer *trainer, struct fqt_network *network,
                                  const struct fqt_train_config *config, void *memory, size_t size);
@@ -87,13 +89,14 @@ enum fqt_status fqt_trainer_init(struct fqt_trainer *trainer, struct fqt_network
 void fqt_trainer_observe(struct fqt_trainer *trainer, fqt_observer *observe, void *user);
 
 /**
- * One sample forward and backward; adds to the minibatch's sums. sample: uint8[h][w][c] of tensor 0; result: may be NULL.
- * Errors: ARGUMENT, LABEL, BOUND (batch_size samples already wait for an update); nothing has changed then.
+ * One sample forward and backward; adds to the minibatch's sums. sample: uint8[h][w][c] of tensor 0; result: may be
+ * NULL. Errors: ARGUMENT, LABEL, BOUND (batch_size samples already wait for an update); nothing has changed then.
  */
 enum fqt_status fqt_train_sample(struct fqt_trainer *trainer, const uint8_t *sample, uint32_t label,
                                  struct fqt_loss *result);
 
-/** Ends the minibatch with the samples accumulated so far: update rule, scales, commit. Nothing happens without samples. */
+/** Ends the minibatch with the samples accumulated so far: update rule, scales, commit. Nothing happens without
+ * samples. */
 enum fqt_status fqt_train_update(struct fqt_trainer *trainer);
 
 /** fqt_train_sample(), and fqt_train_update() once batch_size samples are accumulated. */

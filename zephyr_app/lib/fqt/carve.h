@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Cuts the caller's memory into pieces; without memory it only counts, so that size and layout are one piece of code. */
+/* Cuts the caller's memory into pieces; without memory it only counts, so that size and layout are one piece of code.
+ */
 #ifndef FQT_CARVE_H
 #define FQT_CARVE_H
 

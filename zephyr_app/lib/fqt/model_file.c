@@ -53,8 +53,18 @@ struct fqt_geometry fqt_layer_geometry(const struct fqt_model *model, uint32_t l
         return (struct fqt_geometry){1, 1, (int32_t)fqt_layer_fan_in(model, l), 1, 1, y->c, 1, 1, 1, 1, 0, 0};
     }
     return (struct fqt_geometry){
-        x->h,           x->w,           x->c,           y->h,           y->w,           y->c,
-        layer->kernel_h, layer->kernel_w, layer->stride_h, layer->stride_w, layer->pad_top, layer->pad_left,
+        x->h,
+        x->w,
+        x->c,
+        y->h,
+        y->w,
+        y->c,
+        layer->kernel_h,
+        layer->kernel_w,
+        layer->stride_h,
+        layer->stride_w,
+        layer->pad_top,
+        layer->pad_left,
     };
 }
 
@@ -133,7 +143,8 @@ static bool is_name(const char *name, size_t n) {
 
 /* A table or array at offset, aligned, behind the header and inside the file. */
 static bool is_inside(const struct fqt_model_header *header, uint32_t offset, uint64_t bytes) {
-    return offset % 4 == 0 && offset >= sizeof *header && offset <= header->file_size && bytes <= header->file_size - offset;
+    return offset % 4 == 0 && offset >= sizeof *header && offset <= header->file_size &&
+           bytes <= header->file_size - offset;
 }
 
 static bool header_is_valid(const struct fqt_model_header *header) {
@@ -240,8 +251,9 @@ static bool parameters_are_valid(const struct fqt_model *model, uint32_t l) {
                !(relu && model->tensors[l + 1].zero != 0) && all_biases(bias, outputs);
     }
     const void *weights = model->blob + layer->weight_offset;
-    return layer->weight_scale == 0.0f && layer->weight_zero == 0 && all_finite(weights, (uint32_t)(fan_in * outputs)) &&
-           all_finite(bias, outputs) && none_minus_zero(bias, outputs);
+    return layer->weight_scale == 0.0f && layer->weight_zero == 0 &&
+           all_finite(weights, (uint32_t)(fan_in * outputs)) && all_finite(bias, outputs) &&
+           none_minus_zero(bias, outputs);
 }
 
 static bool layer_is_valid(const struct fqt_model *model, uint32_t l) {

@@ -134,7 +134,8 @@ void fqt_pass_scales(const struct fqt_model *model, struct fqt_version *version)
     }
 }
 
-void fqt_prepare_layer(const struct fqt_network *network, struct fqt_version *version, uint32_t l, const int32_t *bias) {
+void fqt_prepare_layer(const struct fqt_network *network, struct fqt_version *version, uint32_t l,
+                       const int32_t *bias) {
     if (!is_quantized_with_weights(&network->model, l)) {
         return;
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One sample through the network and back; the minibatch (SPEC.md section 7). A small machine that walks the table of layers. */
+/* One sample through the network and back; the minibatch (SPEC.md section 7). A small machine that walks the table of
+ * layers. */
 #include "carve.h"
 
 #include <fqt/arithmetic.h>
@@ -80,8 +81,8 @@ static uint32_t count_trained(const struct fqt_model *model) {
     return n;
 }
 
-/* Feature maps in front of the first trained layer are needed only until the next one is made: two buffers in turn. The others stay
- * for the way back. Tensor 0 is the caller's sample. features may be NULL while counting. */
+/* Feature maps in front of the first trained layer are needed only until the next one is made: two buffers in turn. The
+ * others stay for the way back. Tensor 0 is the caller's sample. features may be NULL while counting. */
 static void place_features(struct carve *carve, const struct fqt_model *model, const void **features) {
     uint32_t first = fqt_first_trained(model);
     uint64_t passing[2] = {0, 0};
@@ -367,9 +368,8 @@ static void backward_input_u8(struct fqt_trainer *trainer, uint32_t l) {
     const uint8_t *w = trainer->network->parameters[l].weights;
     const uint8_t *x = trainer->features[l];
     int8_t *dx = error_at(trainer, l);
-    int32_t largest = model->layers[l].op == FQT_LINEAR
-                          ? fqt_linear_backward_input_u8(g.in_c, g.out_c, &q, e, w, x, dx)
-                          : fqt_conv2d_backward_input_u8(&g, &q, e, w, x, dx);
+    int32_t largest = model->layers[l].op == FQT_LINEAR ? fqt_linear_backward_input_u8(g.in_c, g.out_c, &q, e, w, x, dx)
+                                                        : fqt_conv2d_backward_input_u8(&g, &q, e, w, x, dx);
     struct fqt_layer_training *sums = &trainer->layers[l];
     sums->error_max_u8 = largest > sums->error_max_u8 ? largest : sums->error_max_u8;
 }
@@ -536,13 +536,14 @@ static void prepare_next(struct fqt_trainer *trainer) {
     struct fqt_network *network = trainer->network;
     fqt_pass_scales(&network->model, &trainer->next);
     for (uint32_t l = network->first_moving; l < n_layers_of(trainer); l++) {
-        const int32_t *bias = trains(&network->model, l) ? trainer->layers[l].bias_gradient : network->parameters[l].bias;
+        const int32_t *bias =
+            trains(&network->model, l) ? trainer->layers[l].bias_gradient : network->parameters[l].bias;
         fqt_prepare_layer(network, &trainer->next, l, bias);
     }
 }
 
-/* Makes the next version the live one. Inference may preempt this anywhere: between the flag's rise and fall it finishes the copying
- * itself. The gradients hold the new parameters until the flag falls. */
+/* Makes the next version the live one. Inference may preempt this anywhere: between the flag's rise and fall it
+ * finishes the copying itself. The gradients hold the new parameters until the flag falls. */
 static void commit(struct fqt_network *network) {
     atomic_store_explicit(&network->pending, 1, memory_order_release);
     fqt_finish_commit(network);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Replays golden files, `.fqg` (SPEC.md section 12): calls the library with each case's inputs and compares every expected value bit for
- * bit. Runs on the host, on bare metal and under Zephyr; needs no heap and prints nothing.
+ * Replays golden files, `.fqg` (SPEC.md section 12): calls the library with each case's inputs and compares every
+ * expected value bit for bit. Runs on the host, on bare metal and under Zephyr; needs no heap and prints nothing.
  */
 #ifndef FQT_REPLAY_H
 #define FQT_REPLAY_H
@@ -61,12 +61,12 @@ struct replay_difference {
 
 /** Sums over all cases so far. Start from all zeros. */
 struct replay_report {
-    uint32_t cases;           /**< run and compared */
-    uint32_t networks;        /**< of those, whole training runs */
+    uint32_t cases;    /**< run and compared */
+    uint32_t networks; /**< of those, whole training runs */
     uint32_t values_compared;
-    uint32_t differences;     /**< values that differed */
-    uint32_t no_memory;       /**< cases not run for want of work memory */
-    uint32_t malformed;       /**< cases not understood */
+    uint32_t differences; /**< values that differed */
+    uint32_t no_memory;   /**< cases not run for want of work memory */
+    uint32_t malformed;   /**< cases not understood */
     struct replay_difference first;
 };
 

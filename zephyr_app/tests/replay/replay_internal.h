@@ -7,7 +7,8 @@
 
 #include <stdbool.h>
 
-/* One case while it runs. A function first takes all arrays and all memory, then asks replay_ready(), then runs and checks. */
+/* One case while it runs. A function first takes all arrays and all memory, then asks replay_ready(), then runs and
+ * checks. */
 struct replay_run {
     const struct replay_case *replay_case;
     uint32_t next_array;

@@ -111,7 +111,8 @@ void fqt_conv2d_forward_f32(const struct fqt_geometry *g, bool relu, const float
 }
 
 /* ---- Error to the input, Eq. 1 and 4 ----
- * Gathered: each input element visits the outputs that read it, in raster order, co within. No scratch, and float32 gets its order. */
+ * Gathered: each input element visits the outputs that read it, in raster order, co within. No scratch, and float32
+ * gets its order. */
 
 /* Where n input channels from ci of input position (iy, ix) are. */
 struct input_block {

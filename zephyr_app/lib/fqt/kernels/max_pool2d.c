@@ -41,7 +41,8 @@ static int32_t last_window(int32_t in, int32_t stride, int32_t windows) {
     return in / stride < windows ? in / stride : windows - 1;
 }
 
-/* name: sum of the errors whose window has its first maximum at input element i = (iy, ix, c), windows in raster order. */
+/* name: sum of the errors whose window has its first maximum at input element i = (iy, ix, c), windows in raster order.
+ */
 #define DEFINE_GATHER(name, type, error_type, sum_type, first_maximum)                                                 \
     static sum_type name(const struct fqt_geometry *g, int32_t iy, int32_t ix, int32_t c, const type *x,               \
                          const error_type *e) {                                                                        \

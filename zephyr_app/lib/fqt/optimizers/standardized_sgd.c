@@ -63,7 +63,8 @@ struct fqt_grid fqt_grid_of_range(float lo, float hi, struct fqt_grid old) {
     return (struct fqt_grid){scale, fqt_fround((0.0f - lo) / scale, 0, 255)};
 }
 
-/* The new grid of weights in lowest..highest; the old one while it still fits (hysteresis), because each new grid rounds all weights. */
+/* The new grid of weights in lowest..highest; the old one while it still fits (hysteresis), because each new grid
+ * rounds all weights. */
 static struct fqt_grid adapt_grid(struct fqt_grid old, int32_t lowest, int32_t highest) {
     float unit = old.scale / WEIGHT_UNIT;
     float lo = (float)lowest * unit;
