@@ -60,7 +60,7 @@ def fqt() -> None:
 @click.option("--config", default="uint8", show_default=True, help="uint8, mixed (float32 head) or float32.")
 @click.option("--from", "source", type=FILE, help="Go on training this model file instead of random weights.")
 @click.option("--train-last", type=int, help="Train only the last N layers with weights.")
-@click.option("--epochs", default=5, show_default=True)
+@click.option("--epochs", default=5, show_default=True, help="0 writes the network calibrated but untrained.")
 @click.option("--batch-size", default=48, show_default=True)
 @click.option("--learning-rate", default=0.001, show_default=True)
 @click.option("--lambda-min", default=1.0, show_default=True, callback=fraction, help="Least share of channels updated (Eq. 9).")
@@ -99,15 +99,16 @@ def train(
     history, state, stopped = [], None, False
     with progress("training", epochs * len(images.train_x)) as advance:
         try:
-            for epoch, state in train_epochs(start, images, settings, epochs, lambda n, loss: advance(n, f"loss {loss:.3f}")):
+            for epoch, trained in train_epochs(start, images, settings, epochs, lambda n, loss: advance(n, f"loss {loss:.3f}")):
                 history.append(epoch)
+                state = trained
                 say(f"epoch {epoch.epoch + 1}: loss {epoch.loss:.4f}, train {epoch.train_accuracy:.4f}, test {epoch.test_accuracy:.4f}")
         except KeyboardInterrupt:
             stopped = True
-    if state is None:
+    if state is None and stopped:
         raise FqtError("stopped before the first epoch was complete: nothing to write; choose fewer samples or wait for an epoch")
-    model_file.write(output, network_of(start.name, state))
-    if plot is not None:
+    model_file.write(output, start if state is None else network_of(start.name, state))
+    if plot is not None and history:
         from fqt_ref.plot import plot_history
 
         plot_history([e.as_dict() for e in history], plot)
@@ -117,10 +118,11 @@ def train(
         "data": images.name,
         "config": config if source is None else None,
         "epochs": [e.as_dict() for e in history],
-        "test_accuracy": history[-1].test_accuracy,
+        "test_accuracy": history[-1].test_accuracy if history else None,
         "stopped": stopped,
     }
-    show(as_json, result, lambda: [f"{output}: test accuracy {history[-1].test_accuracy:.4f} after {len(history)} epochs"])
+    learnt = f"test accuracy {history[-1].test_accuracy:.4f} after {len(history)} epochs" if history else "calibrated, not trained"
+    show(as_json, result, lambda: [f"{output}: {learnt}"])
 
 
 @fqt.command()
@@ -142,8 +144,9 @@ def evaluate(model, data, data_dir, threads, as_json) -> None:
     check_fits(network, images)
     predictions = predictions_of(prepared_state(network), images.test_x, threads)
     correct = int(np.sum(predictions == images.test_y))
-    result = {"model": str(model), "data": images.name, "samples": len(predictions), "correct": correct, "test_accuracy": correct / len(predictions)}
-    show(as_json, result, lambda: [f"{model} on {images.name}: {correct} of {len(predictions)} right, {correct / len(predictions):.4f}"])
+    accuracy = correct / len(predictions)
+    result = {"model": str(model), "data": images.name, "samples": len(predictions), "correct": correct, "test_accuracy": accuracy}
+    show(as_json, result, lambda: [f"{model} on {images.name}: {correct} of {len(predictions)} right, {accuracy:.4f}"])
 
 
 @fqt.command()
@@ -175,7 +178,8 @@ def golden(only_check, golden_dir, as_json) -> None:
         vectors.write(folder, files)
         compared = sum(map(len, files.values()))
     verb = "equal" if only_check else "written"
-    show(as_json, {"folder": str(folder), "files": len(files), "bytes": compared}, lambda: [f"{folder}: {len(files)} files, {compared} bytes {verb}"])
+    result = {"folder": str(folder), "files": len(files), "bytes": compared}
+    show(as_json, result, lambda: [f"{folder}: {len(files)} files, {compared} bytes {verb}"])
 
 
 @fqt.command()

@@ -26,8 +26,10 @@ def random_description(rng: np.random.RandomState, classes: int) -> list[Layer]:
     for _ in range(rng.randint(0, 3)):
         kernel = (int(rng.randint(1, 4)), int(rng.randint(1, 4)))
         stride = (int(rng.randint(1, 3)), int(rng.randint(1, 3)))
-        padding = tuple(int(rng.randint(0, k)) for k in (kernel[0], kernel[0], kernel[1], kernel[1]))
-        description.append(Conv2d(int(rng.randint(1, 9)), kernel, stride, padding, bool(rng.randint(2)), bool(rng.randint(2))))
+        top, bottom, left, right = (int(rng.randint(0, k)) for k in (kernel[0], kernel[0], kernel[1], kernel[1]))
+        description.append(
+            Conv2d(int(rng.randint(1, 9)), kernel, stride, (top, bottom, left, right), bool(rng.randint(2)), bool(rng.randint(2)))
+        )
     if rng.randint(2):
         kernel = (int(rng.randint(1, 3)), int(rng.randint(1, 3)))
         description.append(MaxPool2d(kernel, (int(rng.randint(1, 3)), int(rng.randint(1, 3)))))
@@ -44,8 +46,9 @@ def random_case(seed: int, index: int, steps: int) -> Case:
         classes = int(rng.randint(1, 11))
         samples = rng.randint(0, 256, (8, *shape)).astype(np.uint8)
         config, scale, zero = CONFIGS[rng.randint(3)], np.float32(rng.uniform(0.001, 0.1)), int(rng.randint(0, 256))
+        description, weight_seed = random_description(rng, classes), int(rng.randint(2**31))
         try:
-            network = initialize(f"random {index}", random_description(rng, classes), config, samples, scale, zero, int(rng.randint(2**31)))
+            network = initialize(f"random {index}", description, config, samples, scale, zero, weight_seed)
         except FqtError:
             continue  # a kernel larger than its input: draw again
         break
@@ -53,9 +56,8 @@ def random_case(seed: int, index: int, steps: int) -> Case:
     weighted = sum(w is not None for w in network.weights)
     freeze(network, int(rng.randint(1, weighted + 1)))
     lambda_min = rng.uniform(0, 1)
-    settings = ts.train_config(
-        int(rng.randint(1, 5)), 10 ** rng.uniform(-4, -1), lambda_min, rng.uniform(lambda_min, 1), bool(rng.randint(2)), int(rng.randint(2**31))
-    )
+    batch, rate, lambda_max = int(rng.randint(1, 5)), 10 ** rng.uniform(-4, -1), rng.uniform(lambda_min, 1)
+    settings = ts.train_config(batch, rate, lambda_min, lambda_max, bool(rng.randint(2)), int(rng.randint(2**31)))
     labels = rng.randint(0, classes, len(samples))
     title = f"seed {seed}, network {index}, {config}"
     return trace_case(title, network, settings, samples.reshape(len(samples), -1), labels, steps)
@@ -91,7 +93,8 @@ def crosscheck(target: str, networks: int, steps: int, seed: int, advance: Calla
     Returns networks, steps, values_compared, differences and first (a description of the first difference, or None).
     Raises FqtError for an unknown target or a missing compiler or emulator.
     """
-    result: dict[str, Any] = {"target": target, "networks": 0, "steps": steps, "seed": seed, "values_compared": 0, "differences": 0, "first": None}
+    result: dict[str, Any] = {"target": target, "networks": 0, "steps": steps, "seed": seed}
+    result |= {"values_compared": 0, "differences": 0, "first": None}
     device.require(target)
     with tempfile.TemporaryDirectory(prefix="fqt-crosscheck-") as folder:
         path = Path(folder) / "cases.fqg"
@@ -99,7 +102,8 @@ def crosscheck(target: str, networks: int, steps: int, seed: int, advance: Calla
             path.write_bytes(file_bytes(portion))
             replay = device.run_replay(target, path)
             if replay.cases != len(portion):
-                raise FqtError(f"{target} replayed {replay.cases} of {len(portion)} networks: {replay.first}; run it again on a larger target")
+                what = f"{target} replayed {replay.cases} of {len(portion)} networks: {replay.first}"
+                raise FqtError(f"{what}; run it again on a larger target")
             result["networks"] += replay.cases
             result["values_compared"] += replay.values_compared
             result["differences"] += replay.differences

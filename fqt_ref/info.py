@@ -65,6 +65,7 @@ def table(description: dict[str, Any]) -> list[str]:
     console = Console(width=140, highlight=False)
     with console.capture() as text:
         console.print(rows)
-    head = f"{description['name']}: {description['weights']} weights, {description['macs']} MACs a sample, {description['file_bytes']} bytes"
+    name, weights = description["name"], description["weights"]
+    head = f"{name}: {weights} weights, {description['macs']} MACs a sample, {description['file_bytes']} bytes"
     tail = f"training: {description['trained_weights']} weights, {description['trained_bytes']} bytes of weights, biases and gradients"
     return [head, text.get().rstrip(), tail]

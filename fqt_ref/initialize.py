@@ -103,7 +103,7 @@ class Builder:
         self.shape = (h, w, c)
         lo, hi = np.float32(0 - zero) * np.float32(scale), np.float32(255 - zero) * np.float32(scale)
         self.tensors = [self.tensor(U8, 0, scale, zero, lo, hi)]
-        self.layers: list[np.void] = []
+        self.layers: list[np.ndarray] = []
         self.weights: list[np.ndarray | None] = []
         self.biases: list[np.ndarray | None] = []
         self.relu = False

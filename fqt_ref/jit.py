@@ -11,7 +11,7 @@ if "NUMBA_CPU_FEATURES" not in os.environ:
     if features.get("avx512f"):
         os.environ["NUMBA_CPU_FEATURES"] = features.flatten() + ",-prefer-256-bit"
 
-import numba  # noqa: E402
+import numba
 
 # error_model="numpy": a division is one instruction, without Python's check for zero.
 njit = numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")

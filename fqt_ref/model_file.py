@@ -30,6 +30,7 @@ FORMAT_VERSION = 1
 HEADER_BYTES = 64
 MAX_LAYERS, MAX_CLASSES = 64, 512
 MAX_FAN_IN, MAX_FAN_OUT, MAX_POSITIONS = 24_576, 57_344, 65_536
+PRINTABLE = bytes(range(32, 127))
 SIZE, MAGIC_ERROR, VERSION, CHECKSUM, FORMAT, BOUND = -2, -3, -4, -5, -6, -7  # the C library's error codes
 SMALLEST_NORMAL = np.float32(2.0**-126)
 
@@ -91,9 +92,7 @@ def parse(data: bytes, name: str = "model file") -> Network:
         raise fail(SIZE, f"{len(data)} bytes are too few for the {HEADER_BYTES}-byte header of a model file")
     if data[:4] != MAGIC:
         raise fail(MAGIC_ERROR, f"not a model file: starts with {data[:4]!r} instead of {MAGIC!r}")
-    version, file_size, crc, arithmetic, n_tensors, n_layers, tensors_at, layers_at = (
-        int(v) for v in np.frombuffer(data, "<u4", 8, 4)
-    )
+    version, file_size, crc, arithmetic, n_tensors, n_layers, tensors_at, layers_at = (int(v) for v in np.frombuffer(data, "<u4", 8, 4))
     if version != FORMAT_VERSION or arithmetic != ARITHMETIC_VERSION:
         raise fail(VERSION, f"format {version}, arithmetic {arithmetic}: this fqt reads format {FORMAT_VERSION}, {ARITHMETIC_VERSION}")
     if file_size != len(data):
@@ -102,6 +101,9 @@ def parse(data: bytes, name: str = "model file") -> Network:
         raise fail(CHECKSUM, "damaged: its checksum does not match")
     if any(data[36:48]):
         raise fail(FORMAT, "reserved header fields are not 0")
+    title, rest = data[48:64].split(b"\0")[0], data[48:64].lstrip(PRINTABLE)
+    if any(rest):
+        raise fail(FORMAT, f"its name {data[48:64]!r} is not printable ASCII padded with zeros")
     if not 1 <= n_layers <= MAX_LAYERS or n_tensors != n_layers + 1:
         raise fail(FORMAT, f"{n_layers} layers and {n_tensors} tensors: wants 1 to {MAX_LAYERS} layers and one tensor more")
     for what, at, size in (("tensor", tensors_at, n_tensors * TENSOR.itemsize), ("layer", layers_at, n_layers * LAYER.itemsize)):
@@ -119,8 +121,8 @@ def parse(data: bytes, name: str = "model file") -> Network:
         problem = layer_problem(i, layer, tensors[i], tensors[i + 1], data)
         if problem:
             raise fail(FORMAT, f"layer {i}: {problem}")
-    if tensors[-1]["h"] != 1 or tensors[-1]["w"] != 1:
-        raise fail(FORMAT, f"tensor {n_layers}: the logits must have shape 1x1xclasses")
+    if tensors[-1]["h"] != 1 or tensors[-1]["w"] != 1 or tensors[-1]["error_scale"] != 0:
+        raise fail(FORMAT, f"tensor {n_layers}: the logits must have shape 1x1xclasses and no error scale")
     for i, layer in enumerate(layers):
         problem = bound_problem(layer, tensors[i], tensors[i + 1])
         if problem:
@@ -128,8 +130,7 @@ def parse(data: bytes, name: str = "model file") -> Network:
     if tensors[-1]["c"] > MAX_CLASSES:
         raise fail(BOUND, f"{tensors[-1]['c']} classes: at most {MAX_CLASSES}")
     weights, biases = zip(*(layer_arrays(layer, tensors[i], tensors[i + 1], data) for i, layer in enumerate(layers)), strict=True)
-    title = data[48:64].split(b"\0")[0].decode("ascii", "replace")
-    return Network(title, tensors, layers, list(weights), list(biases))
+    return Network(title.decode("ascii"), tensors, layers, list(weights), list(biases))
 
 
 def positive_normal(value) -> bool:
@@ -149,8 +150,8 @@ def tensor_problem(tensor) -> str | None:
         return f"scale {tensor['scale']} is not a positive normal number"
     if not 0 <= tensor["zero"] <= 255:
         return f"zero point {tensor['zero']} is not in 0..255"
-    if tensor["type"] == F32 and (tensor["scale"] != 1 or tensor["zero"] != 0):
-        return "a float32 tensor has scale 1 and zero point 0"
+    if tensor["type"] == F32 and (tensor["scale"] != 1 or any(tensor[field] != 0 for field in ("zero", "lo", "hi", "error_scale"))):
+        return "a float32 tensor has scale 1 and no zero point, range or error scale"
     if not (np.isfinite(tensor["lo"]) and np.isfinite(tensor["hi"]) and tensor["lo"] <= 0 <= tensor["hi"]):
         return f"range {tensor['lo']}..{tensor['hi']} does not hold 0"
     if tensor["error_scale"] != 0 and not positive_normal(tensor["error_scale"]):
@@ -274,4 +275,5 @@ def check_batch(network: Network, batch_size: int) -> None:
         positions = int(y["h"]) * int(y["w"])
         if layer["flags"] & LAYER_TRAINABLE and y["type"] == U8 and positions * batch_size > MAX_POSITIONS:
             largest = MAX_POSITIONS // positions
-            raise FqtError(f"batch size {batch_size}: the gradient of layer {i} ({positions} positions) could overflow; use at most {largest}")
+            what = f"the gradient of layer {i} ({positions} positions) could overflow"
+            raise FqtError(f"batch size {batch_size}: {what}; use at most {largest}")

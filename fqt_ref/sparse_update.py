@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dynamic sparse updates: which channels a sample trains (SPEC.md 5; Eq. 9)."""
 
-import numpy as np
-
 from fqt_ref.jit import njit
 
 RATE_ONE = 4096  # rates are Q12

@@ -184,9 +184,9 @@ def clear_minibatch(state):
 def prepare(state, frozen):
     """Make a State ready for samples: derived values of all layers (frozen ones' weights only if asked), sums at zero."""
     for i in range(state.layers.size):
-        if state.layers[i].op == CONV2D or state.layers[i].op == LINEAR:
-            if frozen or trains(state.layers[i]):
-                prepare_weights(state, i)
+        weighted = state.layers[i].op == CONV2D or state.layers[i].op == LINEAR
+        if weighted and (frozen or trains(state.layers[i])):
+            prepare_weights(state, i)
         prepare_scales(state, i)
     for i in range(state.layers.size - 1, -1, -1):
         prepare_error_scales(state, i)

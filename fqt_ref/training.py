@@ -122,8 +122,8 @@ def check_run(config: ts.TrainConfig, epochs: int) -> None:
     """Hyperparameters that make no sense get a FqtError before anything is loaded."""
     if config.batch_size < 1:
         raise FqtError(f"batch size {config.batch_size} is not at least 1")
-    if epochs < 1:
-        raise FqtError(f"epochs {epochs} is not at least 1")
+    if epochs < 0:
+        raise FqtError(f"epochs {epochs} is not at least 0")
     if not 0 < config.learning_rate <= 1:
         raise FqtError(f"learning rate {config.learning_rate} is not in 0..1 (more than 0)")
     if config.lambda_min > config.lambda_max:

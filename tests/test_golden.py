@@ -12,7 +12,6 @@ from fqt_ref import golden, model_file
 from fqt_ref.errors import FqtError
 from fqt_ref.golden import operators, steps
 from fqt_ref.golden.format import CODES, Case
-from fqt_ref.network import U8
 
 
 def values(array: np.ndarray) -> list:
@@ -111,8 +110,8 @@ def naive_trainer(case: Case) -> naive.Trainer:
     """naive.py's training run from a trace's or trajectory's inputs."""
     network = model_file.parse(case.inputs[0].tobytes())
     tensors = [
-        naive.Tensor(int(t["type"]), tuple(int(t[k]) for k in "hwc"), int(t["flags"]), t["scale"], int(t["zero"]), t["lo"], t["hi"], t["error_scale"])
-        for t in network.tensors
+        naive.Tensor(int(t["type"]), tuple(int(t[k]) for k in "hwc"), int(t["flags"]), t["scale"], int(t["zero"]), t["lo"], t["hi"], s_e)
+        for t, s_e in zip(network.tensors, network.tensors["error_scale"], strict=True)
     ]
     layers = []
     for i, r in enumerate(network.layers):
@@ -120,7 +119,8 @@ def naive_trainer(case: Case) -> naive.Trainer:
         kernel, stride = (int(r["kernel_h"]), int(r["kernel_w"])), (int(r["stride_h"]), int(r["stride_w"]))
         weights = [] if network.weights[i] is None else values(network.weights[i])
         bias = [] if network.biases[i] is None else values(network.biases[i])
-        layers.append(naive.Layer(int(r["op"]), int(r["flags"]), kernel, stride, pads, weights, bias, r["weight_scale"], int(r["weight_zero"])))
+        grid = r["weight_scale"], int(r["weight_zero"])
+        layers.append(naive.Layer(int(r["op"]), int(r["flags"]), kernel, stride, pads, weights, bias, *grid))
     batch, seed, lmin, lmax, last = (int(v) for v in case.inputs[1][:5])
     return naive.Trainer(tensors, layers, batch, case.inputs[2][0], seed, lmin, lmax, bool(last))
 
@@ -193,18 +193,3 @@ def test_golden_check_command_fails_with_2(fresh, tmp_path):
 
 def test_case_types_cover_the_arrays():
     assert set(CODES) == {np.dtype(t) for t in ("u1", "i1", "<i4", "<u4", "<f4")}
-    assert model_file.parse(steps.setup_arrays(naive_network(), steps.ts.train_config(), np.zeros((1, 1), np.uint8), np.zeros(1), 1)[0].tobytes())
-
-
-def naive_network():
-    """A one-weight linear network."""
-    from fqt_ref.network import LAYER, LINEAR, TENSOR, Network
-
-    tensors, layers = np.zeros(2, TENSOR), np.zeros(1, LAYER)
-    tensors["type"], tensors["scale"] = U8, 1
-    for field in "hwc":
-        tensors[field] = 1
-    layers["op"], layers["output"], layers["weight_scale"] = LINEAR, 1, 1
-    for field in ("kernel_h", "kernel_w", "stride_h", "stride_w"):
-        layers[field] = 1
-    return Network("one", tensors, layers, [np.zeros((1, 1, 1, 1), np.uint8)], [np.zeros(1, np.int32)])

@@ -160,7 +160,8 @@ def floats(rng, size, density=1.0) -> np.ndarray:
 
 def weighted_cases(op: str, rng) -> Iterator[Case]:
     """All passes of a convolution or a linear layer."""
-    shapes = {n: conv_geometry(s) for n, s in CONVOLUTIONS.items()} if op == "conv2d" else {n: linear_geometry(s) for n, s in LINEARS.items()}
+    make, table = (conv_geometry, CONVOLUTIONS) if op == "conv2d" else (linear_geometry, LINEARS)
+    shapes = {name: make(shape) for name, shape in table.items()}
     for name, g in shapes.items():
         n_x, n_y = g.in_h * g.in_w * g.in_c, g.out_h * g.out_w * g.out_c
         n_w = g.out_c * (fan_in(g) if op == "conv2d" else n_x)
@@ -174,7 +175,8 @@ def weighted_cases(op: str, rng) -> Iterator[Case]:
             e = errors(rng, n_y, 0.6)
             masked = int(label == "relu")
             dx, largest = backward_input_u8(op, g, z_w, z_x, masked, m, e, w, x)
-            yield Case(f"{op}_backward_input_u8", title, [array(g), np.array([z_w, z_x, masked], I32), multiplier, e, w, x], [dx, largest])
+            arrays = [array(g), np.array([z_w, z_x, masked], I32), multiplier, e, w, x]
+            yield Case(f"{op}_backward_input_u8", title, arrays, [dx, largest])
             before = rng.randint(-1000, 1000, n_w).astype(I32), rng.randint(-1000, 1000, g.out_c).astype(I32)
             after = backward_weight_u8(op, g, z_x, e, x, *before)
             yield Case(f"{op}_backward_weight_u8", title, [array(g), np.array([z_x], I32), e, x, *before], list(after))
@@ -197,7 +199,8 @@ def weighted_cases(op: str, rng) -> Iterator[Case]:
 
 def arithmetic_cases(rng) -> Iterator[Case]:
     """Requantizers, random words, log2: ordinary values and the ends of every branch."""
-    m = np.concatenate([F32(2.0) ** np.arange(-60, 20).astype(F32), (rng.random_sample(400) * F32(2.0) ** rng.randint(-30, 4, 400)).astype(F32)]).astype(F32)
+    powers, mixed = F32(2.0) ** np.arange(-60, 20).astype(F32), rng.random_sample(400) * F32(2.0) ** rng.randint(-30, 4, 400)
+    m = np.concatenate([powers, mixed.astype(F32)]).astype(F32)
     m = np.concatenate([m, np.array([0.99999994, 1.1754942e-38, 3e38, 2.0**-37, 2.0**14, 1.9999695e-3, 1.9999999], F32)])
     limit = 2**31 - 1 - 2**28
     a = rng.randint(-limit, limit + 1, m.size) >> rng.randint(0, 31, m.size)
@@ -253,7 +256,8 @@ def border_cases(rng) -> Iterator[Case]:
 
 def softmax_cases(rng) -> Iterator[Case]:
     """Softmax cross-entropy: one class, equal logits, certain and impossible labels."""
-    for n, scale, top in ((1, 0.1, 256), (10, 0.05, 256), (10, 5.0, 256), (10, 1e-6, 256), (102, 0.02, 256), (512, 0.5, 2), (10, 200.0, 256)):
+    shapes = (1, 0.1, 256), (10, 0.05, 256), (10, 5.0, 256), (10, 1e-6, 256), (102, 0.02, 256), (512, 0.5, 2), (10, 200.0, 256)
+    for n, scale, top in shapes:
         logits = rng.randint(0, top, n).astype(np.uint8)
         for label in {0, n - 1, int(logits.argmax()), int(logits.argmin())}:
             e = np.zeros(n, np.int8)
@@ -296,14 +300,16 @@ def update_cases(rng) -> Iterator[Case]:
         chosen = rng.randint(0, 49, out).astype(I32)
         after = w.copy()
         key = random_key(7, step, 2)
-        new = standardized_sgd.update_weights_u8(F32(scale), 128, F32(lr), 48, key, after, gradient, chosen, np.zeros((out, n), np.int64))
+        moved = np.zeros((out, n), np.int64)
+        new = standardized_sgd.update_weights_u8(F32(scale), 128, F32(lr), 48, key, after, gradient, chosen, moved)
         inputs = [np.array([out, n, 128, 48], I32), np.array([7, step, 2], U32), np.array([scale, lr], F32), w, gradient, chosen]
         yield Case("update_weights_u8", name, inputs, [after, np.array([new[0]], F32), np.array([new[1]], I32)])
         bias, bias_gradient = rng.randint(-(2**29), 2**29, out).astype(I32), rng.randint(-top + 1, top, out).astype(I32)
         after_b = bias.copy()
         standardized_sgd.update_bias_u8(F32(scale), F32(lr), 48, after_b, bias_gradient)
         yield Case("update_bias_u8", name, [np.array([48], I32), np.array([scale, lr], F32), bias, bias_gradient], [after_b])
-        w_f, b_f, g_f, gb_f = floats(rng, (out, n)), floats(rng, out), floats(rng, (out, n), float(top > 1)), np.abs(floats(rng, out))
+        w_f, b_f = floats(rng, (out, n)), floats(rng, out)
+        g_f, gb_f = floats(rng, (out, n), float(top > 1)), np.abs(floats(rng, out))
         after_w, after_bf = w_f.copy(), b_f.copy()
         standardized_sgd.update_f32(F32(lr), 48, after_w, after_bf, g_f, gb_f, chosen)
         inputs = [np.array([out, n, 48], I32), np.array([lr], F32), w_f, b_f, g_f, gb_f, chosen]

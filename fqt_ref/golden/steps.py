@@ -58,14 +58,15 @@ def trajectories() -> Iterator[tuple[str, Case]]:
         network = fresh_network("digits-cnn", config, data, seed=1)
         for mode, lambda_min, last in (("dense", 1.0, False), ("sparse", 0.25, config == "mixed")):
             settings = ts.train_config(BATCH, 0.003, lambda_min, 1.0, last, seed=11)
-            yield f"trajectory_{config}_{mode}", trajectory_case(f"digits-cnn {config} {mode}", network, settings, samples, labels, 240)
+            case = trajectory_case(f"digits-cnn {config} {mode}", network, settings, samples, labels, TRAJECTORY_STEPS)
+            yield f"trajectory_{config}_{mode}", case
     network = fresh_network("digits-mlp", "uint8", data, seed=2)
     settings = ts.train_config(BATCH, 0.003, 0.5, 1.0, seed=12)
     yield "trajectory_small", trajectory_case("digits-mlp uint8 sparse", network, settings, samples, labels, TRAJECTORY_STEPS)
 
 
 def traces() -> Iterator[tuple[str, Case]]:
-    """Two updates of three samples each, every tensor shown: dense and sparse, all layers and the last two; a small one for small machines."""
+    """Two updates of three samples each, every tensor shown: dense and sparse, all layers and the last two; one for small machines."""
     data = load("digits")
     samples, labels = flat(data.train_x[:3]), data.train_y[:3]
 
@@ -135,7 +136,8 @@ def wide_model() -> bytes:
     tensors["c"] = (model_file.MAX_FAN_IN + 1, 1)
     layers["op"], layers["output"], layers["weight_scale"] = LINEAR, 1, 1
     layers["kernel_h"] = layers["kernel_w"] = layers["stride_h"] = layers["stride_w"] = 1
-    return model_file.file_bytes(Network("wide", tensors, layers, [np.zeros((1, 1, 1, tensors["c"][0]), np.uint8)], [np.zeros(1, np.int32)]))
+    weights = np.zeros((1, 1, 1, tensors["c"][0]), np.uint8)
+    return model_file.file_bytes(Network("wide", tensors, layers, [weights], [np.zeros(1, np.int32)]))
 
 
 def error_of(data: bytes) -> int:

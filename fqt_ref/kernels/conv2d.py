@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from fqt_ref.arithmetic import ERROR_MAX, clamp, requantize
+from fqt_ref.arithmetic import ERROR_MAX, requantize
 from fqt_ref.jit import njit
 
 
@@ -118,7 +118,7 @@ def conv2d_forward_f32(relu, columns, weights_c, bias, y, acc):
 
 @njit
 def scatter_error(g, error, weights_c, dx):
-    """dx += sum e * w: raster order of the outputs, then co. error: int32/float32[positions, out]; weights_c: [out, fan_in]; dx: [h * w * c]."""
+    """dx += sum e * w: raster order of the outputs, then co. error: [positions, out]; weights_c: [out, fan_in]; dx: [h * w * c]."""
     for position in range(g.out_h * g.out_w):
         ky0, ky1, iy = taps(position // g.out_w, g.stride_h, g.pad_top, g.kernel_h, g.in_h)
         kx0, kx1, ix = taps(position % g.out_w, g.stride_w, g.pad_left, g.kernel_w, g.in_w)

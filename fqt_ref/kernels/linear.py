@@ -56,7 +56,10 @@ def spread_error(error, weights_c, dx):
 
 @njit
 def linear_backward_input_u8(requantizer, zero_x, masked, error, weights_c, x, dx, sums):
-    """Eq. 4. error: int32[out]; weights_c: int32[out, in]; x: uint8[in]; dx: int8[in]; sums: int32[in], scratch. Returns the largest |sum|."""
+    """Eq. 4. error: int32[out]; weights_c: int32[out, in]; x: uint8[in]; dx: int8[in]; sums: int32[in], scratch.
+
+    Returns the largest |sum|, from which the error scale is found (SPEC.md 8).
+    """
     sums[:] = 0
     spread_error(error, weights_c, sums)
     return requantize_error(sums, requantizer, x, zero_x, masked, dx)

@@ -22,12 +22,15 @@ function(golden_embed)
   target_include_directories(app PRIVATE ${CMAKE_CURRENT_BINARY_DIR}/golden)
 endfunction()
 
-# golden_replay(): the replay and the ztest that calls it for each embedded file.
-macro(golden_replay)
+# golden_reader(): opens golden files. golden_replay(): and a ztest case for each embedded one.
+macro(golden_reader)
   target_sources(app PRIVATE
-    ${FQT_TESTS_DIR}/common/golden_suite.c
     ${FQT_TESTS_DIR}/replay/replay.c
     ${FQT_TESTS_DIR}/replay/replay_operators.c
     ${FQT_TESTS_DIR}/replay/replay_training.c
   )
+endmacro()
+macro(golden_replay)
+  golden_reader()
+  target_sources(app PRIVATE ${FQT_TESTS_DIR}/common/golden_suite.c)
 endmacro()

@@ -26,6 +26,10 @@ static const void *load(int argc, char **argv, size_t *size) {
     return image;
 }
 
+static void unload(const void *image) {
+    (void)image;
+}
+
 #else
 
 #define FQT_WORK_BYTES (1u << 26)
@@ -43,6 +47,10 @@ static const void *load(int argc, char **argv, size_t *size) {
     *size = image == NULL ? 0 : fread(image, 1, (size_t)length, file);
     (void)fclose(file);
     return image;
+}
+
+static void unload(const void *image) {
+    free((void *)image);
 }
 
 #endif
@@ -75,25 +83,33 @@ static void print_report(const struct replay_report *r, const char *unusable) {
            (unsigned long)d->expected, (unsigned long)d->got);
 }
 
-int main(int argc, char **argv) {
-    static struct replay_case replay_case_data;
+static int replay_all(const void *image, size_t size) {
+    static struct replay_case current;
     static struct replay_report report;
     static char unusable[REPLAY_NAME_SIZE + 1];
     struct replay_file file;
-    size_t size = 0;
-    static const void *image; /* static: still in reach when the leak check looks */
-    image = load(argc, argv, &size);
     if (image == NULL || replay_open(&file, image, size) != 0) {
         print_report(&report, "not a golden file");
         return 2;
     }
     int more;
-    while ((more = replay_next(&file, &replay_case_data)) > 0) {
-        enum replay_result result = replay_case(&replay_case_data, work_memory, sizeof work_memory, &report);
+    while ((more = replay_next(&file, &current)) > 0) {
+        enum replay_result result = replay_case(&current, work_memory, sizeof work_memory, &report);
         if ((result == REPLAY_NO_MEMORY || result == REPLAY_MALFORMED) && unusable[0] == '\0') {
-            memcpy(unusable, replay_case_data.name, sizeof unusable);
+            memcpy(unusable, current.name, sizeof unusable);
         }
     }
     print_report(&report, more < 0 ? "damaged golden file" : unusable);
-    return more < 0 || report.no_memory > 0 || report.malformed > 0 ? 2 : report.differences > 0 ? 1 : 0;
+    if (more < 0 || report.no_memory > 0 || report.malformed > 0) {
+        return 2;
+    }
+    return report.differences > 0 ? 1 : 0;
+}
+
+int main(int argc, char **argv) {
+    size_t size = 0;
+    const void *image = load(argc, argv, &size);
+    int code = replay_all(image, size);
+    unload(image);
+    return code;
 }

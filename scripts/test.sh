@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# All tests: style, types, the engine compiled and as plain Python, the C library on host and emulated cores, twister where Zephyr is found.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+
+.venv/bin/ruff check .
+.venv/bin/ruff format --check fqt_ref tests scripts
+.venv/bin/mypy
+if command -v clang-format >/dev/null; then
+    git ls-files 'zephyr_app/*.c' 'zephyr_app/*.h' 'tests/*.c' | xargs -r clang-format --dry-run --Werror --style=file:zephyr_app/.clang-format
+else
+    echo "test: skipped: clang-format is not installed"
+fi
+# The same engine as plain Python: a second meaning of every kernel, and the only one coverage can see.
+NUMBA_DISABLE_JIT=1 .venv/bin/coverage run --source=fqt_ref -m pytest -q tests/test_golden.py -k "twin" -p no:cacheprovider
+.venv/bin/coverage report --include='fqt_ref/kernels/*,fqt_ref/optimizers/*,fqt_ref/arithmetic.py,fqt_ref/ranges.py,fqt_ref/sparse_update.py,fqt_ref/train_step.py' \
+    --fail-under=95
+.venv/bin/pytest "$@"

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "console.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <zephyr/kernel.h>
+#include <zephyr/shell/shell.h>
+#include <zephyr/shell/shell_uart.h>
+#include <zephyr/sys/printk.h>
+
+#define LINE_BYTES 160
+
+void console_print(const char *format, ...) {
+    char line[LINE_BYTES];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+#ifdef CONFIG_SHELL_BACKEND_SERIAL
+    const struct shell *shell = shell_backend_uart_get_ptr();
+    if (shell_ready(shell)) {
+        shell_print(shell, "%s", line);
+        return;
+    }
+#endif
+    printk("%s\n", line);
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "learner.h"
+
+#include "console.h"
+#include "sample_queue.h"
+
+#include <zephyr/kernel.h>
+
+extern const uint8_t embedded_model[], embedded_model_end[];
+extern const uint8_t embedded_samples[], embedded_samples_end[];
+
+static uint8_t network_memory[CONFIG_FQT_APP_NETWORK_BYTES] __aligned(8);
+static uint8_t trainer_memory[CONFIG_FQT_APP_TRAINER_BYTES] __aligned(8);
+static uint8_t inference_arena[CONFIG_FQT_APP_INFERENCE_BYTES] __aligned(8);
+
+static struct fqt_model model;
+static struct fqt_network network;
+static struct fqt_trainer trainer;
+static struct sample_set samples;
+static bool ready;
+
+static struct fqt_train_config hyperparameters(void) {
+    return (struct fqt_train_config){
+        .batch_size = CONFIG_FQT_APP_BATCH_SIZE,
+        .learning_rate = (float)CONFIG_FQT_APP_LEARNING_RATE_PPM / 1000000.0f,
+        .lambda_min = fqt_lambda_q12((float)CONFIG_FQT_APP_LAMBDA_MIN_PERCENT / 100.0f),
+        .lambda_max = fqt_lambda_q12((float)CONFIG_FQT_APP_LAMBDA_MAX_PERCENT / 100.0f),
+        .seed = CONFIG_FQT_APP_SEED,
+        .sparse_last = IS_ENABLED(CONFIG_FQT_APP_SPARSE_LAST),
+    };
+}
+
+static bool enough(const char *option, size_t needed, size_t given) {
+    console_print("fqt: memory %s %u of %u bytes", option, (unsigned int)needed, (unsigned int)given);
+    if (needed > given) {
+        console_print("fqt: error: the model needs %u bytes: raise CONFIG_FQT_APP_%s_BYTES from %u",
+                      (unsigned int)needed, option, (unsigned int)given);
+    }
+    return needed <= given;
+}
+
+static bool open_files(void) {
+    enum fqt_status status = fqt_model_open(&model, embedded_model, (size_t)(embedded_model_end - embedded_model));
+    if (status != FQT_OK) {
+        console_print("fqt: error: the embedded model is refused with %d (fqt/status.h): write it again with 'fqt deploy'",
+                      status);
+        return false;
+    }
+    const char *problem =
+        sample_set_open(&samples, embedded_samples, (size_t)(embedded_samples_end - embedded_samples),
+                        (uint32_t)fqt_tensor_elements(&model.tensors[0]), fqt_model_classes(&model));
+    if (problem != NULL) {
+        console_print("fqt: error: the embedded samples: %s: write them again with 'fqt deploy'", problem);
+    }
+    return problem == NULL;
+}
+
+/* All of them, so that one build tells everything that is missing. */
+static bool memory_suffices(void) {
+    bool network_fits = enough("NETWORK", fqt_network_memory_size(&model, FQT_TRAINING), sizeof network_memory);
+    bool trainer_fits = enough("TRAINER", fqt_trainer_memory_size(&model), sizeof trainer_memory);
+    bool inference_fits = enough("INFERENCE", fqt_inference_arena_size(&model), sizeof inference_arena);
+    bool queue_fits = enough("QUEUE", sizeof(struct sample) + samples.sample_bytes, CONFIG_FQT_APP_QUEUE_BYTES);
+    return network_fits && trainer_fits && inference_fits && queue_fits;
+}
+
+bool learner_init(void) {
+    if (!open_files() || !memory_suffices()) {
+        return false;
+    }
+    struct fqt_train_config config = hyperparameters();
+    enum fqt_status status =
+        fqt_network_init(&network, &model, FQT_TRAINING, network_memory, sizeof network_memory);
+    if (status == FQT_OK) {
+        status = fqt_trainer_init(&trainer, &network, &config, trainer_memory, sizeof trainer_memory);
+    }
+    if (status == FQT_ERROR_NOT_TRAINABLE) {
+        console_print("fqt: error: no layer of the embedded model is trainable: deploy one that has some");
+    } else if (status == FQT_ERROR_BOUND) {
+        console_print("fqt: error: sums of %d samples could overflow: lower CONFIG_FQT_APP_BATCH_SIZE",
+                      CONFIG_FQT_APP_BATCH_SIZE);
+    } else if (status != FQT_OK) {
+        console_print("fqt: error: training is refused with %d (fqt/status.h)", status);
+    }
+    ready = status == FQT_OK;
+    return ready;
+}
+
+bool learner_ready(void) {
+    return ready;
+}
+
+const struct sample_set *learner_samples(void) {
+    return &samples;
+}
+
+uint32_t learner_infer(const uint8_t *sample) {
+    uint32_t prediction = 0;
+    (void)fqt_infer(&network, inference_arena, sizeof inference_arena, sample, &prediction, NULL); /* sizes were checked */
+    return prediction;
+}
+
+enum fqt_status learner_train(const uint8_t *sample, uint32_t label, struct fqt_loss *loss) {
+    return fqt_train_step(&trainer, sample, label, loss);
+}
+
+uint32_t learner_updates(void) {
+    return trainer.step;
+}
+
+uint32_t learner_checksum(void) {
+    return fqt_state_crc(&trainer);
+}

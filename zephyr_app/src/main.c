@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starts the threads, then prints the status line while training goes on. */
+#include "console.h"
+#include "inference.h"
+#include "learner.h"
+#include "priorities.h"
+#include "sample_queue.h"
+#include "sample_source.h"
+#include "status.h"
+#include "training.h"
+
+/* The status line once more when training has come to its end, with the checksum of what it has learnt. */
+static void report(bool ended) {
+    char line[STATUS_BYTES];
+    status_line(line);
+    console_print("%s", line);
+    if (ended) {
+        status_checksum(line);
+        console_print("%s", line);
+    }
+}
+
+static void watch_training(void) {
+    bool was_running = IS_ENABLED(CONFIG_FQT_APP_AUTOSTART);
+    for (;;) {
+        k_msleep(CONFIG_FQT_APP_STATUS_PERIOD_MS);
+        bool running = training_statistics_now().running;
+        if (running || was_running) {
+            report(!running);
+        }
+        was_running = running;
+    }
+}
+
+int main(void) {
+    while (!learner_init()) {
+        k_sleep(K_SECONDS(10)); /* and say it again to who listens later */
+    }
+    const struct sample_set *samples = learner_samples();
+    console_print("fqt: %u samples of %u bytes, queue of %u", (unsigned int)samples->count,
+                  (unsigned int)samples->sample_bytes, (unsigned int)sample_queue_init(samples->sample_bytes));
+    inference_start();
+    training_init();
+    sample_source_start();
+    watch_training();
+    return 0;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sample_queue.h"
+
+#include <zephyr/sys/util.h>
+
+static K_FIFO_DEFINE(empty);
+static K_FIFO_DEFINE(filled);
+static uint8_t memory[CONFIG_FQT_APP_QUEUE_BYTES] __aligned(sizeof(void *));
+
+uint32_t sample_queue_init(uint32_t sample_bytes) {
+    size_t size = ROUND_UP(sizeof(struct sample) + sample_bytes, sizeof(void *));
+    uint32_t count = sizeof memory / size;
+    for (uint32_t i = 0; i < count; i++) {
+        k_fifo_put(&empty, memory + i * size);
+    }
+    return count;
+}
+
+struct sample *sample_queue_claim(k_timeout_t timeout) {
+    return k_fifo_get(&empty, timeout);
+}
+
+void sample_queue_submit(struct sample *sample) {
+    k_fifo_put(&filled, sample);
+}
+
+struct sample *sample_queue_take(void) {
+    return k_fifo_get(&filled, K_FOREVER);
+}
+
+void sample_queue_release(struct sample *sample) {
+    k_fifo_put(&empty, sample);
+}
