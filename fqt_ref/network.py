@@ -70,6 +70,7 @@ LAYER_SLOT = np.dtype(
         ("bias_acc", "i8"),  # int32
         ("gradient", "i8"),  # [out, fan_in]
         ("bias_gradient", "i8"),
+        ("fraction_bits", "i8"),  # of the gradient: what the weights' residuals take
         ("chosen", "i8"),  # int32[out]: samples of the minibatch that kept the channel
         ("columns", "i8"),  # conv2d: [fan_in, positions]; linear, quantized: int32[fan_in]
         ("forward_mantissa", "i8"),
@@ -125,7 +126,7 @@ class State(NamedTuple):
     counters: np.ndarray  # int64: see below
     u8: np.ndarray  # feature maps, weights
     i8: np.ndarray  # errors
-    i32: np.ndarray  # sums of the minibatch first, then biases and derived values
+    i32: np.ndarray  # sums of the minibatch, biases, derived values
     f32: np.ndarray  # the same of float32 layers, and their feature maps and errors
     acc_extremes: np.ndarray  # int32[L, 2]
     wide_error: np.ndarray  # int32, scratch: the largest quantized output
@@ -134,8 +135,8 @@ class State(NamedTuple):
     moved: np.ndarray  # int64, scratch: the largest weight tensor or number of classes
 
 
-# Entries of State.counters; the sums of the minibatch end at SUMS_I32 and SUMS_F32 of their arenas.
-LOSS_MAX, STEP, SAMPLES, SUMS_I32, SUMS_F32 = 0, 1, 2, 3, 4
+# Entries of State.counters.
+LOSS_MAX, STEP, SAMPLES = 0, 1, 2
 
 
 def has_weights(layer) -> bool:
@@ -181,21 +182,19 @@ class Arenas:
 
 
 def new_state(network: Network) -> State:
-    """Lay a network out for training; copies its values, so the network stays as it was. Call train_step.prepare() next."""
+    """Lay a network out for training; copies its values, so the network stays as it was. Call train_step.begin() next."""
     tensors = network.tensors.copy().view(np.recarray)
     layers = network.layers.copy().view(np.recarray)
     tensor_slots = np.zeros(len(tensors), TENSOR_SLOT).view(np.recarray)
     layer_slots = np.zeros(len(layers), LAYER_SLOT).view(np.recarray)
     arenas = Arenas()
     weighted = [i for i in range(len(layers)) if has_weights(layers[i])]
-    for i in weighted:  # first what is zeroed at each minibatch
+    for i in weighted:
         slot, weights = layer_slots[i], network.weights[i]
         dtype = np.int32 if weights.dtype == np.uint8 else np.float32
         slot.out, slot.fan_in = len(network.biases[i]), weights.size // len(network.biases[i])
         slot.gradient, slot.bias_gradient = arenas.take(dtype, weights.size), arenas.take(dtype, slot.out)
         slot.chosen = arenas.take(np.int32, slot.out)
-    counters = np.zeros(5, np.int64)
-    counters[SUMS_I32], counters[SUMS_F32] = arenas.used[np.int32], arenas.used[np.float32]
     for tensor, slot in zip(tensors, tensor_slots, strict=True):
         slot.count = tensor_size(tensor)
         slot.feature = arenas.take(np.uint8 if tensor.type == U8 else np.float32, slot.count)
@@ -217,7 +216,7 @@ def new_state(network: Network) -> State:
         layers,
         tensor_slots,
         layer_slots,
-        counters,
+        np.zeros(3, np.int64),
         np.zeros(arenas.used[np.uint8], np.uint8),
         np.zeros(arenas.used[np.int8], np.int8),
         np.zeros(arenas.used[np.int32], np.int32),

@@ -22,8 +22,9 @@ EVENTS = {
     9: "weight scale and zero point of layer",
     10: "scales of tensor",
     11: "largest loss and step",
+    12: "gradient with residuals of layer",
 }
-OUTPUT, LOSS, ERROR, SELECTED, GRADIENT, BIAS_GRADIENT, WEIGHTS, BIAS, WEIGHT_GRID, SCALES, COUNTERS = range(1, 12)
+OUTPUT, LOSS, ERROR, SELECTED, GRADIENT, BIAS_GRADIENT, WEIGHTS, BIAS, WEIGHT_GRID, SCALES, COUNTERS, RESIDUALS = range(1, 13)
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ def state_records(state: State) -> Iterator[Record]:
             yield Record(WEIGHTS, i, weights.tobytes())
             yield Record(BIAS, i, bias.tobytes())
             yield Record(WEIGHT_GRID, i, np.float32(layer.weight_scale).tobytes() + np.int32(layer.weight_zero).tobytes())
+            slot = state.layer_slots[i]
+            if ts.trains(layer) and state.tensors[layer.output].type == U8:
+                yield Record(RESIDUALS, i, state.i32[slot.gradient : slot.gradient + slot.out * slot.fan_in].tobytes())
     for i, t in enumerate(state.tensors):
         scales = np.array([t.lo, t.hi, t.error_scale], "<f4").tobytes()
         yield Record(SCALES, i, np.float32(t.scale).tobytes() + np.int32(t.zero).tobytes() + scales)

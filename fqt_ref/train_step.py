@@ -20,7 +20,8 @@ from fqt_ref.kernels.dequantize import dequantize_backward, dequantize_forward
 from fqt_ref.kernels.linear import (
     linear_backward_input_f32,
     linear_backward_input_u8,
-    linear_backward_weight,
+    linear_backward_weight_f32,
+    linear_backward_weight_u8,
     linear_forward_f32,
     linear_forward_u8,
 )
@@ -37,14 +38,12 @@ from fqt_ref.network import (
     MAX_POOL2D,
     SAMPLES,
     STEP,
-    SUMS_F32,
-    SUMS_I32,
     TENSOR_ADAPTIVE,
     TENSOR_RELU,
     U8,
     geometry,
 )
-from fqt_ref.optimizers.standardized_sgd import update_bias_u8, update_f32, update_weights_u8
+from fqt_ref.optimizers.standardized_sgd import fraction_bits_of, update_bias_u8, update_f32, update_weights_u8
 from fqt_ref.ranges import error_scale_in_force, update_error_scale, update_range
 from fqt_ref.sparse_update import kept_channels, sparse_select, update_rate
 
@@ -169,20 +168,26 @@ def prepare_error_scales(state, i):
 
 @njit
 def clear_minibatch(state):
-    """Zero every sum and tracker of the minibatch."""
-    state.i32[: state.counters[SUMS_I32]] = 0
-    state.f32[: state.counters[SUMS_F32]] = np.float32(0)
+    """Zero the sums and trackers of the minibatch; gradients of trained uint8 layers keep what update_layer() left, their residuals."""
+    for i in range(state.layers.size):
+        layer, slot = state.layers[i], state.layer_slots[i]
+        slot.error_max_i32 = 0
+        slot.error_max_f32 = np.float32(0)
+        if layer.op == CONV2D or layer.op == LINEAR:
+            vector(state.i32, slot.chosen, slot.out)[:] = 0
+            if is_quantized(state, layer):
+                vector(state.i32, slot.bias_gradient, slot.out)[:] = 0
+            else:
+                vector(state.f32, slot.gradient, slot.out * slot.fan_in)[:] = np.float32(0)
+                vector(state.f32, slot.bias_gradient, slot.out)[:] = np.float32(0)
     state.acc_extremes[:, 0] = 2147483647
     state.acc_extremes[:, 1] = -2147483648
-    for i in range(state.layers.size):
-        state.layer_slots[i].error_max_i32 = 0
-        state.layer_slots[i].error_max_f32 = np.float32(0)
     state.counters[SAMPLES] = 0
 
 
 @njit
 def prepare(state, frozen):
-    """Make a State ready for samples: derived values of all layers (frozen ones' weights only if asked), sums at zero."""
+    """Derived values of all layers (frozen ones' weights only if asked); sums start anew."""
     for i in range(state.layers.size):
         weighted = state.layers[i].op == CONV2D or state.layers[i].op == LINEAR
         if weighted and (frozen or trains(state.layers[i])):
@@ -191,6 +196,15 @@ def prepare(state, frozen):
     for i in range(state.layers.size - 1, -1, -1):
         prepare_error_scales(state, i)
     clear_minibatch(state)
+
+
+@njit
+def begin(state, config):
+    """Make a new State ready for samples."""
+    for i in range(state.layers.size):
+        slot = state.layer_slots[i]
+        slot.fraction_bits = fraction_bits_of(slot.positions, config.batch_size)
+    prepare(state, True)
 
 
 @njit
@@ -320,9 +334,11 @@ def backward_weight_layer(state, i):
         if layer.op == CONV2D:
             columns = matrix(state.i32, slot.columns, slot.fan_in, slot.positions)
             error2 = error.reshape((slot.positions, slot.out))
-            conv2d_backward_weight_u8(columns, error2, gradient, bias_gradient, state.sums_i32[: slot.positions])
+            row = state.sums_i32[: slot.positions]
+            conv2d_backward_weight_u8(slot.fraction_bits, columns, error2, gradient, bias_gradient, row)
         else:
-            linear_backward_weight(error, vector(state.i32, slot.columns, slot.fan_in), gradient, bias_gradient)
+            centred = vector(state.i32, slot.columns, slot.fan_in)
+            linear_backward_weight_u8(slot.fraction_bits, error, centred, gradient, bias_gradient)
     else:
         gradient_f32 = matrix(state.f32, slot.gradient, slot.out, slot.fan_in)
         bias_gradient_f32 = vector(state.f32, slot.bias_gradient, slot.out)
@@ -332,7 +348,7 @@ def backward_weight_layer(state, i):
             conv2d_backward_weight_f32(columns_f32, error_f32, gradient_f32, bias_gradient_f32, state.sums_f32[: slot.fan_in])
         else:
             x_f32, e_f32 = vector(state.f32, x_slot.feature, x_slot.count), vector(state.f32, y_slot.error, y_slot.count)
-            linear_backward_weight(e_f32, x_f32, gradient_f32, bias_gradient_f32)
+            linear_backward_weight_f32(e_f32, x_f32, gradient_f32, bias_gradient_f32)
 
 
 @njit
@@ -435,7 +451,7 @@ def update_layer(state, config, i):
         gradient = matrix(state.i32, slot.gradient, slot.out, slot.fan_in)
         moved = matrix(state.moved, 0, slot.out, slot.fan_in)
         layer.weight_scale, layer.weight_zero = update_weights_u8(
-            layer.weight_scale, layer.weight_zero, config.learning_rate, batch, key, weights, gradient, chosen, moved
+            layer.weight_scale, layer.weight_zero, config.learning_rate, batch, key, slot.fraction_bits, weights, gradient, chosen, moved
         )
         error_scale = error_scale_in_force(state.tensors[layer.output].error_scale)
         bias, bias_gradient = vector(state.i32, slot.bias, slot.out), vector(state.i32, slot.bias_gradient, slot.out)

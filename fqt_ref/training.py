@@ -40,10 +40,10 @@ def flat(images: np.ndarray) -> np.ndarray:
     return np.array(images.reshape(len(images), -1), np.uint8, order="C")
 
 
-def prepared_state(network: Network) -> State:
-    """A State ready for samples."""
+def prepared_state(network: Network, config: ts.TrainConfig | None = None) -> State:
+    """A State ready for samples; for inference alone it needs no configuration."""
     state = new_state(network)
-    ts.prepare(state, True)
+    ts.begin(state, config or ts.train_config(1))
     return state
 
 
@@ -76,7 +76,7 @@ def train_epochs(
     """
     check_batch(network, config.batch_size)
     check_fits(network, data)
-    state = prepared_state(network)
+    state = prepared_state(network, config)
     samples, labels = flat(data.train_x), np.array(data.train_y, np.int64)
     for epoch in range(epochs):
         start = perf_counter()

@@ -68,8 +68,9 @@ def weighted_cases(r, first_kind, name, shape):
         yield naive.golden_case(first_kind + 1, name, ("i", shape), ("i", [z_w, z_x, masked]), ("f", [m]), ("b", e), ("B", w), ("B", x),
                                 ("b", dx), ("i", [largest]))  # fmt: skip
         G, G_b = [r.randrange(-(10**6), 10**6) for _ in w], [r.randrange(-999, 999) for _ in bias]
-        after = naive.conv2d_backward_weight_u8(g, e, x, z_x, G, G_b)
-        yield naive.golden_case(first_kind + 2, name, ("i", shape), ("i", [z_x]), ("b", e), ("B", x), ("i", G), ("i", G_b),
+        bits = r.choice([0, 1, 8])
+        after = naive.conv2d_backward_weight_u8(g, e, x, z_x, bits, G, G_b)
+        yield naive.golden_case(first_kind + 2, name, ("i", shape), ("i", [z_x, bits]), ("b", e), ("B", x), ("i", G), ("i", G_b),
                                 ("i", after[0]), ("i", after[1]))  # fmt: skip
     for relu in (0, 1):
         x, w, bias, e = floats(r, n_x), floats(r, n_w), floats(r, g.out_c), floats(r, n_y, 0.5)
@@ -136,9 +137,10 @@ def update_cases(r):
         w, G = [r.randrange(40, 200) for _ in range(out * n)], [r.randint(-size, size) for _ in range(out * n)]
         chosen, stream = [r.randint(0, batch) for _ in range(out)], [r.getrandbits(32), r.randrange(99), 3]
         s_w, lr = f32(s_w), f32(lr)
-        after = naive.update_weights_u8(out, n, z, batch, *stream, s_w, lr, w, G, chosen)
-        yield naive.golden_case(70, "weights", ("i", [out, n, z, batch]), ("I", stream), ("f", [s_w, lr]), ("B", w), ("i", G),
-                                ("i", chosen), ("B", after[0]), ("f", [after[1]]), ("i", [after[2]]))  # fmt: skip
+        bits = r.choice([0, 3, 8])
+        after = naive.update_weights_u8(out, n, z, batch, bits, *stream, s_w, lr, w, G, chosen)
+        yield naive.golden_case(70, "weights", ("i", [out, n, z, batch, bits]), ("I", stream), ("f", [s_w, lr]), ("B", w), ("i", G),
+                                ("i", chosen), ("B", after[0]), ("f", [after[1]]), ("i", [after[2]]), ("i", after[3]))  # fmt: skip
         b, G_b = [r.randint(1 - 2**30, 2**30 - 1) for _ in range(out)], [r.randint(-(2**23), 2**23) for _ in range(out)]
         yield naive.golden_case(71, "bias", ("i", [batch]), ("f", [s_w, lr]), ("i", b), ("i", G_b),
                                 ("i", naive.update_bias_u8(batch, s_w, lr, b, G_b)))  # fmt: skip

@@ -148,11 +148,11 @@ def conv2d_backward_input_u8(g, e, w, x, z_w, z_x, masked, m):
     return dx, max([abs(s) for s, keep in zip(sums, kept, strict=True) if keep], default=0)
 
 
-def conv2d_backward_weight_u8(g, e, x, z_x, G, G_b):
-    """Returns (G, G_b)."""
+def conv2d_backward_weight_u8(g, e, x, z_x, k, G, G_b):
+    """Returns (G, G_b). k: fraction bits."""
     G, G_b = list(G), list(G_b)
-    for i, j, k in products(g):
-        G[k] += e[i] * (x[j] - z_x)
+    for i, j, n in products(g):
+        G[n] += 2**k * e[i] * (x[j] - z_x)
     for i, error in enumerate(e):
         G_b[i % g.out_c] += error
     return G, G_b
@@ -329,10 +329,17 @@ def grid_of_range(lo, hi, scale, zero):
     return scale, zero
 
 
-def update_weights_u8(out, fan_in, z_w, batch, seed, step, layer, s_w, lr, w, G, chosen):
-    """Returns (w, s_w, z_w)."""
+def fraction_bits(positions, batch):
+    return max(k for k in range(9) if (127 * 255 * positions * batch + 1) * 2**k <= 2**31 - 1 or k == 0)
+
+
+def update_weights_u8(out, fan_in, z_w, batch, bits, seed, step, layer, s_w, lr, w, G, chosen):
+    """Returns (w, s_w, z_w, residuals)."""
     n, s_w = fan_in, f32(s_w)
     v = []
+    half = 2**bits // 2
+    rest = [(x + half) % 2**bits - half for x in G]
+    G = [(x - r) // 2**bits for x, r in zip(G, rest, strict=True)]
     for co in range(out):
         Gs = G[co * n : (co + 1) * n]
         h = max(0, max(abs(x) for x in Gs).bit_length() - (29 - (n - 1).bit_length()))
@@ -344,17 +351,20 @@ def update_weights_u8(out, fan_in, z_w, batch, seed, step, layer, s_w, lr, w, G,
             if r != 0:
                 m = ((channel_rate(lr, chosen[co], batch) / s_w) * f32(65536)) / f32(r)
                 d = clamp(rescale(n * g[i] - s1, m, NEAREST), -(2**28), 2**28)
-            v.append(((w[co * n + i] - z_w) << 16) - d)
+            v.append((w[co * n + i] - z_w) * 65536 + rest[co * n + i] * 2 ** (16 - bits) - d)
     u = s_w / f32(65536)
     lo, hi = f32(min([0, *v])) * u, f32(max([0, *v])) * u
     lo_old, hi_old = f32(-z_w) * s_w, f32(255 - z_w) * s_w
     s2, z2 = s_w, z_w
-    half = s_w * f32(0.5)
-    if not (lo >= lo_old - half and hi <= hi_old + half and (hi - lo) >= f32(0.875) * (hi_old - lo_old)):
+    slack = s_w * f32(0.5)
+    if not (lo >= lo_old - slack and hi <= hi_old + slack and (hi - lo) >= f32(0.875) * (hi_old - lo_old)):
         s2, z2 = grid_of_range(lo, hi, s_w, z_w)
     k = key(seed, step, layer)
-    m = (s_w / s2) / f32(65536)
-    return [clamp(rescale(x, m, word(k, i)) + z2, 0, 255) for i, x in enumerate(v)], s2, z2
+    m = ((s_w / s2) / f32(65536)) * f32(2**bits)
+    fine = [rescale(x, m, word(k, i)) for i, x in enumerate(v)]
+    whole = [(x + half) // 2**bits + z2 for x in fine]
+    rest = [x - (y - z2) * 2**bits if 0 <= y <= 255 else 0 for x, y in zip(fine, whole, strict=True)]
+    return [clamp(y, 0, 255) for y in whole], s2, z2, rest
 
 
 def update_bias_u8(batch, s_e, lr, b, G_b):
@@ -500,6 +510,10 @@ class Trainer:
             return geometry(1, 1, x.size, 1, 1, y.size, 1, 1, 1, 1, 0, 0)
         return geometry(*x.shape, *y.shape, *layer.kernel, *layer.stride, layer.pads[0], layer.pads[2])
 
+    def bits(self, i):
+        """Fraction bits of a layer's gradient."""
+        return fraction_bits(self.tensors[i + 1].shape[0] * self.tensors[i + 1].shape[1], self.batch_size)
+
     def clear(self):
         self.samples = 0
         zeros = {True: 0, False: f32(0)}
@@ -582,7 +596,7 @@ class Trainer:
                 e = self.select(i, e, rate)
                 if self.quantized(i):
                     self.G[i], self.G_b[i] = conv2d_backward_weight_u8(
-                        self.geometry(i), e, x, self.tensors[i].zero, self.G[i], self.G_b[i])  # fmt: skip
+                        self.geometry(i), e, x, self.tensors[i].zero, self.bits(i), self.G[i], self.G_b[i])  # fmt: skip
                 else:
                     self.G[i], self.G_b[i] = conv2d_backward_weight_f32(self.geometry(i), e, x, self.G[i], self.G_b[i])
                 self.record(5, i, self.G[i], "i" if self.quantized(i) else "f")
@@ -607,13 +621,14 @@ class Trainer:
     def update(self):
         old = [Tensor(**vars(t)) for t in self.tensors]
         old_w = [layer.weight_scale for layer in self.layers]
+        rest: dict[int, list] = {}
         for i, layer in enumerate(self.layers):
             if not layer.trains:
                 continue
             n = len(layer.weights) // len(layer.bias)
             if self.quantized(i):
-                layer.weights, layer.weight_scale, layer.weight_zero = update_weights_u8(
-                    len(layer.bias), n, layer.weight_zero, self.samples, self.seed, self.step, i, layer.weight_scale, self.lr,
+                layer.weights, layer.weight_scale, layer.weight_zero, rest[i] = update_weights_u8(
+                    len(layer.bias), n, layer.weight_zero, self.samples, self.bits(i), self.seed, self.step, i, layer.weight_scale, self.lr,
                     layer.weights, self.G[i], self.chosen[i])  # fmt: skip
                 s_e = in_force(old[i + 1].error_scale)
                 layer.bias = update_bias_u8(self.samples, s_e, self.lr, layer.bias, self.G_b[i])
@@ -635,6 +650,8 @@ class Trainer:
                         relu, unit, o.lo, o.hi, o.scale, o.zero, self.acc_min[i], self.acc_max[i])  # fmt: skip
         self.pass_scales()
         self.clear()
+        for i, values in rest.items():
+            self.G[i] = values
         self.step += 1
         if self.records is not None:
             self.records += self.state()
@@ -648,6 +665,8 @@ class Trainer:
                 parts.append((7, i, pack(layer.weights, "B" if quantized else "f")))
                 parts.append((8, i, pack(layer.bias, "i" if quantized else "f")))
                 parts.append((9, i, struct.pack("<fi", layer.weight_scale, layer.weight_zero)))
+                if layer.trains and quantized:
+                    parts.append((12, i, pack(self.G[i], "i")))
         parts += [(10, i, t.values()) for i, t in enumerate(self.tensors)]
         return [*parts, (11, 0, struct.pack("<II", self.loss_max, self.step))]
 

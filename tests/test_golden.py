@@ -31,7 +31,7 @@ def weighted(kind: str, a: list[list]) -> tuple:
         dx, largest = function(g, a[3], a[4], a[5], *a[1], a[2][0])
         return dx, [largest]
     if action == "backward_weight_u8":
-        return function(g, a[2], a[3], a[1][0], a[4], a[5])
+        return function(g, a[2], a[3], *a[1], a[4], a[5])
     if action == "forward_f32":
         return (function(g, a[2], a[3], a[4], a[1][0]),)
     if action == "backward_input_f32":
@@ -54,9 +54,8 @@ def softmax(kind: str, a: list[list]) -> tuple:
 
 
 def update_weights(a: list[list]) -> tuple:
-    (out, n, zero, batch), (seed, step, layer), (scale, rate) = a[:3]
-    w, s, z = naive.update_weights_u8(out, n, zero, batch, seed, step, layer, scale, rate, a[3], a[4], a[5])
-    return w, [s], [z]
+    w, s, z, residuals = naive.update_weights_u8(*a[0], *a[1], *a[2], a[3], a[4], a[5])
+    return w, [s], [z], residuals
 
 
 def dequantize_backward(a: list[list]) -> tuple:

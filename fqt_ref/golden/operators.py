@@ -105,14 +105,14 @@ def backward_input_u8(op: str, g: Geometry, z_w, z_x, masked, m, e, w, x):
     return dx, np.array([largest], I32)
 
 
-def backward_weight_u8(op: str, g: Geometry, z_x, e, x, gradient, bias_gradient):
+def backward_weight_u8(op: str, g: Geometry, z_x, bits, e, x, gradient, bias_gradient):
     """Weight gradient added to the given sums. Returns (G, G_b)."""
     gradient, bias_gradient = gradient.copy().reshape(g.out_c, -1), bias_gradient.copy()
     if op == "conv2d":
         columns, wide = columns_of(g, x, I32(z_x), I32), e.astype(I32).reshape(-1, g.out_c)
-        conv2d.conv2d_backward_weight_u8(columns, wide, gradient, bias_gradient, np.zeros(columns.shape[1], I32))
+        conv2d.conv2d_backward_weight_u8(bits, columns, wide, gradient, bias_gradient, np.zeros(columns.shape[1], I32))
     else:
-        linear.linear_backward_weight(e.astype(I32), x.astype(I32) - I32(z_x), gradient, bias_gradient)
+        linear.linear_backward_weight_u8(bits, e.astype(I32), x.astype(I32) - I32(z_x), gradient, bias_gradient)
     return gradient, bias_gradient
 
 
@@ -144,7 +144,7 @@ def backward_weight_f32(op: str, g: Geometry, e, x, gradient, bias_gradient):
         columns, patch = columns_of(g, x, F32(0), F32), np.zeros(fan_in(g), F32)
         conv2d.conv2d_backward_weight_f32(columns, e.reshape(-1, g.out_c), gradient, bias_gradient, patch)
     else:
-        linear.linear_backward_weight(e, x, gradient, bias_gradient)
+        linear.linear_backward_weight_f32(e, x, gradient, bias_gradient)
     return gradient, bias_gradient
 
 
@@ -178,8 +178,9 @@ def weighted_cases(op: str, rng) -> Iterator[Case]:
             arrays = [array(g), np.array([z_w, z_x, masked], I32), multiplier, e, w, x]
             yield Case(f"{op}_backward_input_u8", title, arrays, [dx, largest])
             before = rng.randint(-1000, 1000, n_w).astype(I32), rng.randint(-1000, 1000, g.out_c).astype(I32)
-            after = backward_weight_u8(op, g, z_x, e, x, *before)
-            yield Case(f"{op}_backward_weight_u8", title, [array(g), np.array([z_x], I32), e, x, *before], list(after))
+            bits = 8 * (label == "middle") + 3 * (label == "relu")
+            after = backward_weight_u8(op, g, z_x, bits, e, x, *before)
+            yield Case(f"{op}_backward_weight_u8", title, [array(g), np.array([z_x, bits], I32), e, x, *before], list(after))
         zero = np.zeros(n_y, np.int8)
         dx, largest = backward_input_u8(op, g, 120, 0, 0, 1e-3, zero, w, x)
         arrays = [array(g), np.array([120, 0, 0], I32), np.array([1e-3], F32), zero, w, x]
@@ -286,6 +287,7 @@ def update_cases(rng) -> Iterator[Case]:
     """The update rule: grid kept, grown and shrunk; equal gradients; huge gradients; channels never chosen."""
     plans = {
         "grid kept": (4, 9, 0.004, 0.001, 5000, 8),
+        "grid kept, residuals": (4, 30, 0.004, 0.001, 500000, 8),
         "grid grows": (3, 20, 0.0001, 0.05, 100, 8),
         "grid shrinks": (3, 20, 0.01, 0.01, 1000, 2),
         "one weight": (1, 1, 0.01, 0.01, 1000, 8),
@@ -294,16 +296,18 @@ def update_cases(rng) -> Iterator[Case]:
         "no gradients": (4, 7, 0.003, 0.001, 1, 8),
         "learning rate 1": (2, 30, 1e-6, 1.0, 99999, 8),
     }
-    for step, (name, (out, n, scale, lr, top, bits)) in enumerate(plans.items()):
-        w = rng.randint(128 - (1 << bits) // 2, 128 + (1 << bits) // 2, (out, n)).astype(np.uint8)
+    for step, (name, (out, n, scale, lr, top, spread)) in enumerate(plans.items()):
+        w = rng.randint(128 - (1 << spread) // 2, 128 + (1 << spread) // 2, (out, n)).astype(np.uint8)
+        bits = (8, 3, 1, 0)[step % 4]
         gradient = rng.randint(-top + 1, top, (out, n)).astype(I32)
         chosen = rng.randint(0, 49, out).astype(I32)
-        after = w.copy()
+        after, residual = w.copy(), gradient.copy()
         key = random_key(7, step, 2)
         moved = np.zeros((out, n), np.int64)
-        new = standardized_sgd.update_weights_u8(F32(scale), 128, F32(lr), 48, key, after, gradient, chosen, moved)
-        inputs = [np.array([out, n, 128, 48], I32), np.array([7, step, 2], U32), np.array([scale, lr], F32), w, gradient, chosen]
-        yield Case("update_weights_u8", name, inputs, [after, np.array([new[0]], F32), np.array([new[1]], I32)])
+        new = standardized_sgd.update_weights_u8(F32(scale), 128, F32(lr), 48, key, bits, after, residual, chosen, moved)
+        numbers = np.array([out, n, 128, 48, bits], I32)
+        inputs = [numbers, np.array([7, step, 2], U32), np.array([scale, lr], F32), w, gradient, chosen]
+        yield Case("update_weights_u8", name, inputs, [after, np.array([new[0]], F32), np.array([new[1]], I32), residual])
         bias, bias_gradient = rng.randint(-(2**29), 2**29, out).astype(I32), rng.randint(-top + 1, top, out).astype(I32)
         after_b = bias.copy()
         standardized_sgd.update_bias_u8(F32(scale), F32(lr), 48, after_b, bias_gradient)

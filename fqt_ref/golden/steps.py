@@ -33,13 +33,13 @@ def setup_arrays(network: Network, config: ts.TrainConfig, samples, labels, step
 
 def trace_case(name: str, network: Network, config: ts.TrainConfig, samples, labels, steps: int) -> Case:
     """Every tensor of every step. samples: uint8[n, h * w * c]."""
-    stream = trace_bytes(trace(prepared_state(network), config, samples, labels, steps))
+    stream = trace_bytes(trace(prepared_state(network, config), config, samples, labels, steps))
     return Case("trace", name, setup_arrays(network, config, samples, labels, steps), [np.frombuffer(stream, np.uint8)])
 
 
 def trajectory_case(name: str, network: Network, config: ts.TrainConfig, samples, labels, steps: int) -> Case:
     """Loss and prediction of each step, a checksum of all state after each update. samples: uint8[n, h * w * c]."""
-    state = prepared_state(network)
+    state = prepared_state(network, config)
     results, checksums = [], []
     for i in range(steps):
         results.append(ts.train_sample(state, config, samples[i % len(samples)], int(labels[i % len(samples)])))

@@ -182,8 +182,8 @@ def conv2d_backward_input_f32(g, masked, error, weights_c, x, dx):
 
 
 @njit
-def conv2d_backward_weight_u8(columns, error, gradient, bias_gradient, row):
-    """Eq. 2, summed over the minibatch: G += e (x - z_x), G_b += e.
+def conv2d_backward_weight_u8(fraction_bits, columns, error, gradient, bias_gradient, row):
+    """Eq. 2, summed over the minibatch: G += 2^k e (x - z_x), G_b += e; the k low bits hold the weights' residuals (SPEC.md 6.1).
 
     columns: int32[fan_in, positions]; error: int32[positions, out]; gradient: int32[out, fan_in]; bias_gradient: int32[out];
     row: int32[positions], scratch.
@@ -191,8 +191,8 @@ def conv2d_backward_weight_u8(columns, error, gradient, bias_gradient, row):
     for co in range(bias_gradient.size):
         total = np.int32(0)
         for p in range(row.size):
-            row[p] = error[p, co]
-            total += row[p]
+            total += error[p, co]
+            row[p] = error[p, co] << fraction_bits
         bias_gradient[co] += total
         out = gradient[co]
         for k in range(out.size):

@@ -74,11 +74,24 @@ def linear_backward_input_f32(masked, error, weights_c, x, dx):
 
 
 @njit
-def linear_backward_weight(error, x, gradient, bias_gradient):
-    """Eq. 2: the outer product of error and input, added to the minibatch's. All int32 (x centred) or all float32.
+def linear_backward_weight_u8(fraction_bits, error, x, gradient, bias_gradient):
+    """Eq. 2: G += 2^k e (x - z_x), G_b += e; the k low bits hold the weights' residuals (SPEC.md 6.1).
 
-    error: [out]; x: [in]; gradient: [out, in]; bias_gradient: [out].
+    error: int32[out]; x: int32[in], x - z_x; gradient: int32[out, in]; bias_gradient: int32[out].
     """
+    for co in range(error.size):
+        e = error[co]
+        if e != 0:
+            bias_gradient[co] += e
+            factor = np.int32(e << fraction_bits)
+            out = gradient[co]
+            for k in range(x.size):
+                out[k] += factor * x[k]
+
+
+@njit
+def linear_backward_weight_f32(error, x, gradient, bias_gradient):
+    """Eq. 2 in float32. error: float32[out]; x: float32[in]; gradient: float32[out, in]."""
     for co in range(error.size):
         e = error[co]
         if e != 0:  # G is never -0, so skipping changes no bit

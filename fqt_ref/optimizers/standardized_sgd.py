@@ -10,43 +10,68 @@ from fqt_ref.jit import njit
 
 SMALLEST_SCALE = np.float32(2.0**-40)
 WEIGHT_UNIT = np.float32(65536)
+LARGEST_PRODUCT = 127 * 255  # of an error and a centred input
+MAX_FRACTION_BITS = 8
 
 
 @njit
-def standardize(gradient, centred):
-    """centred[i] = n g_i - S1 and r with (n g_i - S1) / r = (G_i - mean) / deviation; all exact. Returns r, 0 if all are equal.
+def fraction_bits_of(positions, batch_size):
+    """How many low bits of a gradient the minibatch's sum leaves free, at most 8: they hold the weights' residuals (SPEC.md 6.1)."""
+    bound = LARGEST_PRODUCT * positions * batch_size + 1
+    bits = 0
+    while bits < MAX_FRACTION_BITS and bound << (bits + 1) <= 2147483647:
+        bits += 1
+    return bits
 
-    gradient: int32[n], one channel's; centred: int64[n].
+
+@njit
+def half_of(bits):
+    """What rounds a right shift by `bits` half up."""
+    return (1 << bits) >> 1
+
+
+@njit
+def split_gradient(gradient, bits, sums, residual):
+    """Take 2^bits sum + residual apart. gradient: int32[n]; sums, residual: int64[n], residual in -half..half - 1."""
+    for i in range(gradient.size):
+        sums[i] = (np.int64(gradient[i]) + half_of(bits)) >> bits
+        residual[i] = gradient[i] - (sums[i] << bits)
+
+
+@njit
+def standardize(sums):
+    """Replace G by n g - S1 in place; returns r with (n g - S1) / r = (G - mean) / deviation, 0 if all are equal. All exact.
+
+    sums: int64[n], one channel's.
     """
-    n = gradient.size
+    n = sums.size
     largest = 0
     for i in range(n):
-        largest = max(largest, abs(np.int64(gradient[i])))
+        largest = max(largest, abs(sums[i]))
     shift = max(0, bit_length(largest) - (29 - bit_length(n - 1)))
-    half = (1 << shift) >> 1
     s1 = 0
     s2 = 0
     for i in range(n):
-        g = (np.int64(gradient[i]) + half) >> shift
-        centred[i] = g
-        s1 += g
-        s2 += g * g
+        sums[i] = (sums[i] + half_of(shift)) >> shift
+        s1 += sums[i]
+        s2 += sums[i] * sums[i]
     for i in range(n):
-        centred[i] = n * centred[i] - s1
+        sums[i] = n * sums[i] - s1
     return isqrt(n * s2 - s1 * s1)
 
 
 @njit
-def move_weights(weight, zero, scale, rate, gradient, moved):
-    """Eq. 8 for one channel, in units of scale / 65536: moved = (w - z) 2^16 - rate (G - mean) / deviation.
+def move_weights(weight, zero, scale, rate, gradient, bits, moved, residual):
+    """Eq. 8 for one channel, in units of scale / 65536: moved = (w - z + residual) 2^16 - rate (G - mean) / deviation.
 
-    weight: uint8[n]; gradient: int32[n]; moved: int64[n].
+    weight: uint8[n]; gradient: int32[n]; moved: int64[n]; residual: int64[n], scratch.
     """
-    r = standardize(gradient, moved)
+    split_gradient(gradient, bits, moved, residual)
+    r = standardize(moved)
     m = ((rate / scale) * WEIGHT_UNIT) / np.float32(max(r, 1))
     for i in range(weight.size):
         step = 0 if r == 0 else clamp(rescale(moved[i], m, NEAREST), -ACC_LIMIT, ACC_LIMIT)
-        moved[i] = ((np.int64(weight[i]) - zero) << 16) - step
+        moved[i] = ((np.int64(weight[i]) - zero) << 16) + (residual[i] << (16 - bits)) - step
 
 
 @njit
@@ -73,27 +98,39 @@ def grid_of_range(lo, hi, scale, zero):
 
 
 @njit
-def update_weights_u8(scale, zero, rate, batch, key, weights, gradient, chosen, moved):
+def round_weights(m, zero, key, bits, moved, weights, gradient):
+    """Stochastic rounding to 2^-bits of a step; the byte takes the nearest whole step, the gradient starts with the rest.
+
+    m: old scale / new scale / 65536; moved: int64[n]; weights: uint8[n]; gradient: int32[n].
+    """
+    fine = m * np.float32(1 << bits)
+    for i in range(moved.size):
+        value = rescale(moved[i], fine, random_word(key, i))
+        whole = (value + half_of(bits)) >> bits
+        weights[i] = clamp(whole + zero, 0, 255)
+        gradient[i] = value - (whole << bits) if weights[i] == whole + zero else 0
+
+
+@njit
+def update_weights_u8(scale, zero, rate, batch, key, bits, weights, gradient, chosen, moved):
     """The update of one quantized layer. Returns its new (scale, zero point).
 
-    weights: uint8[out, n], in place; gradient: int32[out, n]; chosen: int32[out], samples that kept the channel;
-    moved: int64[out, n], scratch; key: random key of this update and layer.
+    weights: uint8[out, n], in place; gradient: int32[out, n]: in: 2^bits G + residual, out: the new residuals;
+    chosen: int32[out], samples that kept the channel; moved: int64[out, n], scratch; key: random key of this update and layer.
     """
     lowest = 0
     highest = 0
+    residual = np.empty(weights.shape[1], np.int64)
     for co in range(weights.shape[0]):
         channel_rate = rate * (np.float32(chosen[co]) / np.float32(batch))
         row = moved[co]
-        move_weights(weights[co], zero, scale, channel_rate, gradient[co], row)
+        move_weights(weights[co], zero, scale, channel_rate, gradient[co], bits, row, residual)
         for i in range(row.size):
             lowest = min(lowest, row[i])
             highest = max(highest, row[i])
     new_scale, new_zero = adapt_grid(scale, zero, lowest, highest)
     m = (scale / new_scale) / WEIGHT_UNIT
-    flat_weights = weights.reshape(weights.size)
-    flat_moved = moved.reshape(moved.size)
-    for i in range(flat_weights.size):
-        flat_weights[i] = clamp(rescale(flat_moved[i], m, random_word(key, i)) + new_zero, 0, 255)
+    round_weights(m, new_zero, key, bits, moved.reshape(moved.size), weights.reshape(weights.size), gradient.reshape(gradient.size))
     return new_scale, new_zero
 
 

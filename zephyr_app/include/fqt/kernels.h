@@ -67,9 +67,12 @@ int32_t fqt_conv2d_backward_input_u8(const struct fqt_geometry *g, const struct 
 void fqt_conv2d_backward_input_f32(const struct fqt_geometry *g, bool masked, const float *e, const float *w,
                                    const float *x, float *dx);
 
-/** Weight gradient, Eq. 2 (SPEC.md 4.4): gradient += e (x - z_x), bias_gradient += e; exact. */
-void fqt_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32_t zero_x, const int8_t *e, const uint8_t *x,
-                                   int32_t *gradient, int32_t *bias_gradient);
+/**
+ * Weight gradient, Eq. 2 (SPEC.md 4.4): gradient += 2^fraction_bits e (x - z_x), bias_gradient += e; exact.
+ * The low bits of the gradient are the weights' residuals (SPEC.md 6.1).
+ */
+void fqt_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32_t zero_x, int32_t fraction_bits, const int8_t *e,
+                                   const uint8_t *x, int32_t *gradient, int32_t *bias_gradient);
 
 /** Weight gradient in float32 (SPEC.md 4.4): gradient += e * x, output positions in raster order. */
 void fqt_conv2d_backward_weight_f32(const struct fqt_geometry *g, const float *e, const float *x, float *gradient,
@@ -89,8 +92,8 @@ int32_t fqt_linear_backward_input_u8(int32_t fan_in, int32_t outputs, const stru
 void fqt_linear_backward_input_f32(int32_t fan_in, int32_t outputs, bool masked, const float *e, const float *w,
                                    const float *x, float *dx);
 /** See fqt_conv2d_backward_weight_u8(). */
-void fqt_linear_backward_weight_u8(int32_t fan_in, int32_t outputs, int32_t zero_x, const int8_t *e, const uint8_t *x,
-                                   int32_t *gradient, int32_t *bias_gradient);
+void fqt_linear_backward_weight_u8(int32_t fan_in, int32_t outputs, int32_t zero_x, int32_t fraction_bits,
+                                   const int8_t *e, const uint8_t *x, int32_t *gradient, int32_t *bias_gradient);
 /** See fqt_conv2d_backward_weight_f32(). */
 void fqt_linear_backward_weight_f32(int32_t fan_in, int32_t outputs, const float *e, const float *x, float *gradient,
                                     float *bias_gradient);

@@ -17,6 +17,7 @@ struct fqt_update {
     int32_t fan_in;
     int32_t batch; /**< samples accumulated, at least 1 */
     float learning_rate;
+    int32_t fraction_bits; /**< of the gradient, see fqt_fraction_bits(); unused in float32 */
     uint32_t key; /**< random key of this update and layer: fqt_random_key(seed, step, layer); unused in float32 */
 };
 
@@ -26,16 +27,28 @@ struct fqt_grid {
     int32_t zero;
 };
 
+/**
+ * How many low bits of a gradient the minibatch's sum leaves free, at most 8: they hold the weights' residuals, what
+ * rounding to whole bytes left over (SPEC.md 6.1). positions * batch_size <= 65536.
+ */
+int32_t fqt_fraction_bits(int32_t positions, int32_t batch_size);
+
 /** The grid of a range lo <= 0 <= hi (Eq. 6, 7); `old` if the range is empty (SPEC.md 6.1, 8). */
 struct fqt_grid fqt_grid_of_range(float lo, float hi, struct fqt_grid old);
 
 /**
  * New weights of a quantized layer, Eq. 5-8 (SPEC.md 6.1). Returns their grid.
- * w: uint8[outputs][fan_in] on `grid`; gradient: in: the minibatch's sums [outputs][fan_in], out: its first outputs *
- * fan_in bytes are the new weights; chosen: [outputs], samples that kept the channel.
+ * w: uint8[outputs][fan_in] on `grid`; gradient: in: the minibatch's sums and the residuals [outputs][fan_in], out: the
+ * staged weights and residuals; chosen: [outputs], samples that kept the channel.
  */
 struct fqt_grid fqt_update_weights_u8(const struct fqt_update *u, struct fqt_grid grid, const uint8_t *w,
                                       int32_t *gradient, const int32_t *chosen);
+
+/** Where fqt_update_weights_u8() left the new weights, uint8[size], in a gradient of size elements. */
+const uint8_t *fqt_staged_weights(const int32_t *gradient, int32_t size);
+
+/** Turns staged residuals into the gradient that the next minibatch starts with. The staged weights are gone then. */
+void fqt_restore_residuals(int32_t *gradient, int32_t size);
 
 /** New biases (Q20) of a quantized layer, Eq. 5 (SPEC.md 6.2). bias_gradient: [outputs]; in: sums, out: new biases. */
 void fqt_update_bias_u8(const struct fqt_update *u, float error_scale, const int32_t *bias, int32_t *bias_gradient);

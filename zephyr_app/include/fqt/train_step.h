@@ -34,6 +34,7 @@ enum fqt_event {
     FQT_EVENT_WEIGHT_GRID = 9,    /**< weight scale and zero point of a layer */
     FQT_EVENT_TENSOR = 10,        /**< scale, zero point, lo, hi and error scale of a tensor */
     FQT_EVENT_COUNTERS = 11,      /**< largest loss, number of updates */
+    FQT_EVENT_RESIDUALS = 12,     /**< gradient of a quantized layer: after an update, the residuals of its weights */
 };
 
 /** Called with data that is valid during the call. index: of the layer or tensor. */
@@ -44,6 +45,7 @@ struct fqt_layer_training {
     void *gradient;          /**< int32 or float [outputs][fan_in]; new weights during the update */
     void *bias_gradient;     /**< int32 or float [outputs]; new biases during the update */
     int32_t *chosen;         /**< [outputs]: samples that kept the channel */
+    int32_t fraction_bits;   /**< of the gradient: what the residuals take */
     struct fqt_extremes acc; /**< of the accumulators */
     int32_t error_max_u8;    /**< largest |sum| sent to the input */
     float error_max_f32;     /**< largest error sent to the input of a dequantize layer */
@@ -61,8 +63,6 @@ struct fqt_trainer {
     void *errors[2]; /**< error at tensor t is in errors[t % 2] */
     void *norms;     /**< scratch of the sparse selection */
     struct fqt_version next;
-    void *sums; /**< gradients and counts of all layers, in one piece */
-    size_t sums_bytes;
     uint32_t loss_max; /**< Q16 */
     uint32_t step;     /**< updates so far */
     uint32_t samples;  /**< accumulated since the last update */

@@ -130,10 +130,7 @@ static void place(struct carve *carve, const struct fqt_model *model, struct fqt
     trainer->errors[0] = carve_take(carve, largest_error(model, 0));
     trainer->errors[1] = carve_take(carve, largest_error(model, 1));
     trainer->norms = carve_take(carve, (uint64_t)most_channels(model) * 4);
-    uint64_t before = carve->used;
-    trainer->sums = carve_take(carve, 0);
     place_sums(carve, model, trainer->layers);
-    trainer->sums_bytes = (size_t)(carve->used - before);
 }
 
 size_t fqt_trainer_memory_size(const struct fqt_model *model) {
@@ -152,7 +149,11 @@ static void list_transfers(struct fqt_trainer *trainer) {
         if (trains(&network->model, l)) {
             const struct fqt_layer_parameters *p = &network->parameters[l];
             const struct fqt_layer_record *layer = &network->model.layers[l];
-            *transfer++ = (struct fqt_transfer){(void *)p->weights, trainer->layers[l].gradient, layer->weight_bytes};
+            const void *staged = trainer->layers[l].gradient;
+            if (is_quantized(&network->model, l)) {
+                staged = fqt_staged_weights(staged, (int32_t)layer->weight_bytes);
+            }
+            *transfer++ = (struct fqt_transfer){(void *)p->weights, staged, layer->weight_bytes};
             *transfer++ = (struct fqt_transfer){(void *)p->bias, trainer->layers[l].bias_gradient, layer->bias_bytes};
         }
     }
@@ -184,13 +185,22 @@ static bool gradients_fit(const struct fqt_model *model, uint32_t batch_size) {
     return true;
 }
 
-/* Zeroes every sum and tracker of the minibatch. */
+/* Zeroes the sums and trackers of the minibatch. Quantized gradients start with the residuals of their weights. */
 static void clear_minibatch(struct fqt_trainer *trainer) {
-    memset(trainer->sums, 0, trainer->sums_bytes);
+    const struct fqt_model *model = model_of(trainer);
     for (uint32_t l = 0; l < n_layers_of(trainer); l++) {
-        trainer->layers[l].acc = (struct fqt_extremes){INT32_MAX, INT32_MIN};
-        trainer->layers[l].error_max_u8 = 0;
-        trainer->layers[l].error_max_f32 = 0.0f;
+        struct fqt_layer_training *sums = &trainer->layers[l];
+        sums->acc = (struct fqt_extremes){INT32_MAX, INT32_MIN};
+        sums->error_max_u8 = 0;
+        sums->error_max_f32 = 0.0f;
+        if (trains(model, l)) {
+            size_t channels = fqt_layer_outputs(model, l);
+            memset(sums->bias_gradient, 0, channels * 4);
+            memset(sums->chosen, 0, channels * sizeof *sums->chosen);
+            if (!is_quantized(model, l)) {
+                memset(sums->gradient, 0, (size_t)n_weights(model, l) * 4);
+            }
+        }
     }
     trainer->samples = 0;
 }
@@ -220,6 +230,12 @@ enum fqt_status fqt_trainer_init(struct fqt_trainer *trainer, struct fqt_network
     place(&carve, model, trainer);
     trainer->next = fqt_version_at(model, carve_take(&carve, network->version_bytes));
     list_transfers(trainer);
+    for (uint32_t l = 0; l < model->header->n_layers; l++) {
+        if (trains(model, l)) {
+            trainer->layers[l].fraction_bits = fqt_fraction_bits(n_positions(model, l), (int32_t)config->batch_size);
+            memset(trainer->layers[l].gradient, 0, (size_t)n_weights(model, l) * 4);
+        }
+    }
     clear_minibatch(trainer);
     return FQT_OK;
 }
@@ -247,6 +263,9 @@ static void walk_state(const struct fqt_trainer *trainer, fqt_observer *visit, v
             visit(user, FQT_EVENT_WEIGHTS, l, network->parameters[l].weights, model->layers[l].weight_bytes);
             visit(user, FQT_EVENT_BIAS, l, network->parameters[l].bias, model->layers[l].bias_bytes);
             visit(user, FQT_EVENT_WEIGHT_GRID, l, &network->live.layers[l], 8); /* its first two fields */
+        }
+        if (trains(model, l) && is_quantized(model, l)) {
+            visit(user, FQT_EVENT_RESIDUALS, l, trainer->layers[l].gradient, n_weights(model, l) * 4);
         }
     }
     for (uint32_t t = 0; t < model->header->n_tensors; t++) {
@@ -336,9 +355,10 @@ static void backward_weight(struct fqt_trainer *trainer, uint32_t l) {
     const void *x = trainer->features[l];
     struct fqt_layer_training *sums = &trainer->layers[l];
     if (is_quantized(model, l) && linear) {
-        fqt_linear_backward_weight_u8(g.in_c, g.out_c, zero_x, e, x, sums->gradient, sums->bias_gradient);
+        fqt_linear_backward_weight_u8(g.in_c, g.out_c, zero_x, sums->fraction_bits, e, x, sums->gradient,
+                                      sums->bias_gradient);
     } else if (is_quantized(model, l)) {
-        fqt_conv2d_backward_weight_u8(&g, zero_x, e, x, sums->gradient, sums->bias_gradient);
+        fqt_conv2d_backward_weight_u8(&g, zero_x, sums->fraction_bits, e, x, sums->gradient, sums->bias_gradient);
     } else if (linear) {
         fqt_linear_backward_weight_f32(g.in_c, g.out_c, e, x, sums->gradient, sums->bias_gradient);
     } else {
@@ -479,6 +499,7 @@ static void update_parameters(struct fqt_trainer *trainer, uint32_t l) {
         .fan_in = (int32_t)fqt_layer_fan_in(model, l),
         .batch = (int32_t)trainer->samples,
         .learning_rate = trainer->config.learning_rate,
+        .fraction_bits = sums->fraction_bits,
         .key = fqt_random_key(trainer->config.seed, trainer->step, l),
     };
     if (is_quantized(model, l)) {
@@ -551,6 +572,16 @@ static void commit(struct fqt_network *network) {
     atomic_thread_fence(memory_order_seq_cst); /* nothing written later may move up in front of the fall */
 }
 
+/* The staged weights are live now; what rounding left of them starts the next minibatch's gradients. */
+static void restore_residuals(struct fqt_trainer *trainer) {
+    const struct fqt_model *model = model_of(trainer);
+    for (uint32_t l = 0; l < n_layers_of(trainer); l++) {
+        if (trains(model, l) && is_quantized(model, l)) {
+            fqt_restore_residuals(trainer->layers[l].gradient, (int32_t)n_weights(model, l));
+        }
+    }
+}
+
 enum fqt_status fqt_train_update(struct fqt_trainer *trainer) {
     if (trainer == NULL) {
         return FQT_ERROR_ARGUMENT;
@@ -569,6 +600,7 @@ enum fqt_status fqt_train_update(struct fqt_trainer *trainer) {
     }
     prepare_next(trainer);
     commit(network);
+    restore_residuals(trainer);
     clear_minibatch(trainer);
     trainer->step++;
     if (trainer->observe != NULL) {

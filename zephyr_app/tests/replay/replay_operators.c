@@ -165,7 +165,7 @@ static void backward_input_u8(struct replay_run *run, bool linear) {
 
 static void backward_weight_u8(struct replay_run *run, bool linear) {
     struct shape s = take_shape(run, linear);
-    const int32_t *zero_x = replay_take(run, REPLAY_I32, 1);
+    const int32_t *z = replay_take(run, REPLAY_I32, 2);
     const int8_t *e = replay_take(run, REPLAY_I8, s.n_y);
     const uint8_t *x = replay_take(run, REPLAY_U8, s.n_x);
     int32_t *gradient = replay_copy(run, REPLAY_I32, s.n_w);
@@ -174,9 +174,9 @@ static void backward_weight_u8(struct replay_run *run, bool linear) {
         return;
     }
     if (linear) {
-        fqt_linear_backward_weight_u8(s.g.in_c, s.g.out_c, zero_x[0], e, x, gradient, bias_gradient);
+        fqt_linear_backward_weight_u8(s.g.in_c, s.g.out_c, z[0], z[1], e, x, gradient, bias_gradient);
     } else {
-        fqt_conv2d_backward_weight_u8(&s.g, zero_x[0], e, x, gradient, bias_gradient);
+        fqt_conv2d_backward_weight_u8(&s.g, z[0], z[1], e, x, gradient, bias_gradient);
     }
     replay_check(run, gradient);
     replay_check(run, bias_gradient);
@@ -424,7 +424,7 @@ static void sparse_select_f32(struct replay_run *run) {
 }
 
 static void update_weights_u8(struct replay_run *run) {
-    const int32_t *sizes = replay_take(run, REPLAY_I32, 4);
+    const int32_t *sizes = replay_take(run, REPLAY_I32, 5);
     const uint32_t *stream = replay_take(run, REPLAY_U32, 3);
     const float *scales = replay_take(run, REPLAY_F32, 2);
     uint64_t outputs = sizes == NULL ? 0 : (uint64_t)sizes[0];
@@ -436,11 +436,13 @@ static void update_weights_u8(struct replay_run *run) {
         return;
     }
     uint32_t key = fqt_random_key(stream[0], stream[1], stream[2]);
-    struct fqt_update u = {sizes[0], sizes[1], sizes[3], scales[1], key};
+    struct fqt_update u = {sizes[0], sizes[1], sizes[3], scales[1], sizes[4], key};
     struct fqt_grid grid = fqt_update_weights_u8(&u, (struct fqt_grid){scales[0], sizes[2]}, w, gradient, chosen);
-    replay_check(run, gradient);
+    replay_check(run, fqt_staged_weights(gradient, (int32_t)n));
     replay_check(run, &grid.scale);
     replay_check(run, &grid.zero);
+    fqt_restore_residuals(gradient, (int32_t)n);
+    replay_check(run, gradient);
 }
 
 static void update_bias_u8(struct replay_run *run) {
@@ -450,7 +452,7 @@ static void update_bias_u8(struct replay_run *run) {
     const int32_t *bias = replay_take(run, REPLAY_I32, n);
     int32_t *bias_gradient = replay_copy(run, REPLAY_I32, n);
     if (replay_ready(run)) {
-        struct fqt_update u = {(int32_t)n, 1, batch[0], scales[1], 0};
+        struct fqt_update u = {(int32_t)n, 1, batch[0], scales[1], 0, 0};
         fqt_update_bias_u8(&u, scales[0], bias, bias_gradient);
         replay_check(run, bias_gradient);
     }
@@ -467,7 +469,7 @@ static void update_f32(struct replay_run *run) {
     float *bias_gradient = replay_copy(run, REPLAY_F32, outputs);
     const int32_t *chosen = replay_take(run, REPLAY_I32, outputs);
     if (replay_ready(run)) {
-        struct fqt_update u = {sizes[0], sizes[1], sizes[2], learning_rate[0], 0};
+        struct fqt_update u = {sizes[0], sizes[1], sizes[2], learning_rate[0], 0, 0};
         fqt_update_weights_f32(&u, w, gradient, chosen);
         fqt_update_bias_f32(&u, bias, bias_gradient);
         replay_check(run, gradient);

@@ -215,8 +215,8 @@ void fqt_conv2d_backward_input_f32(const struct fqt_geometry *g, bool masked, co
 
 /* ---- Weight gradient, Eq. 2 ---- */
 
-void fqt_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32_t zero_x, const int8_t *e, const uint8_t *x,
-                                   int32_t *gradient, int32_t *bias_gradient) {
+void fqt_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32_t zero_x, int32_t fraction_bits, const int8_t *e,
+                                   const uint8_t *x, int32_t *gradient, int32_t *bias_gradient) {
     for (int32_t oy = 0; oy < g->out_h; oy++) {
         struct taps v = taps_of(oy, g->stride_h, g->pad_top, g->kernel_h, g->in_h);
         for (int32_t ox = 0; ox < g->out_w; ox++) {
@@ -228,11 +228,12 @@ void fqt_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32_t zero_x,
                     continue;
                 }
                 bias_gradient[co] += error;
+                int32_t factor = error * (1 << fraction_bits);
                 for (int32_t ky = v.first; ky < v.last; ky++) {
                     const uint8_t *x_row = x + ((v.in + ky - v.first) * g->in_w + h.in) * g->in_c;
                     int32_t *row = gradient + weight_index(g, co, ky, h.first);
                     for (int32_t i = 0; i < length; i++) {
-                        row[i] += error * (x_row[i] - zero_x);
+                        row[i] += factor * (x_row[i] - zero_x);
                     }
                 }
             }

@@ -31,10 +31,10 @@ void fqt_linear_backward_input_f32(int32_t fan_in, int32_t outputs, bool masked,
     fqt_conv2d_backward_input_f32(&g, masked, e, w, x, dx);
 }
 
-void fqt_linear_backward_weight_u8(int32_t fan_in, int32_t outputs, int32_t zero_x, const int8_t *e, const uint8_t *x,
-                                   int32_t *gradient, int32_t *bias_gradient) {
+void fqt_linear_backward_weight_u8(int32_t fan_in, int32_t outputs, int32_t zero_x, int32_t fraction_bits,
+                                   const int8_t *e, const uint8_t *x, int32_t *gradient, int32_t *bias_gradient) {
     struct fqt_geometry g = flat(fan_in, outputs);
-    fqt_conv2d_backward_weight_u8(&g, zero_x, e, x, gradient, bias_gradient);
+    fqt_conv2d_backward_weight_u8(&g, zero_x, fraction_bits, e, x, gradient, bias_gradient);
 }
 
 void fqt_linear_backward_weight_f32(int32_t fan_in, int32_t outputs, const float *e, const float *x, float *gradient,

@@ -3,12 +3,37 @@
 #include <fqt/arithmetic.h>
 #include <fqt/standardized_sgd.h>
 
+#include <stddef.h>
+
 #define SMALLEST_SCALE 0x1p-40f
-#define WEIGHT_UNIT 65536.0f /* moved weights are in units of scale / 65536 */
+#define WEIGHT_UNIT 65536.0f        /* moved weights are in units of scale / 65536 */
+#define LARGEST_PRODUCT (127 * 255) /* of an error and a centred input */
+#define MAX_FRACTION_BITS 8         /* a residual is a byte while it is staged */
 
 /* A channel's learning rate falls with the samples that did not keep it (SPEC.md section 5). */
 static float channel_rate(const struct fqt_update *u, int32_t chosen) {
     return u->learning_rate * ((float)chosen / (float)u->batch);
+}
+
+/* ---- The low bits of a gradient are the weights' residuals ---- */
+
+int32_t fqt_fraction_bits(int32_t positions, int32_t batch_size) {
+    int64_t bound = (int64_t)LARGEST_PRODUCT * positions * batch_size + 1;
+    int32_t bits = 0;
+    while (bits < MAX_FRACTION_BITS && bound << (bits + 1) <= INT32_MAX) {
+        bits++;
+    }
+    return bits;
+}
+
+/* x / 2^bits, rounded half up. */
+static int64_t shifted(int64_t x, int32_t bits) {
+    int64_t half = ((int64_t)1 << bits) >> 1;
+    return (x + half) >> bits;
+}
+
+static int32_t residual_of(int32_t gradient, int32_t bits) {
+    return (int32_t)(gradient - shifted(gradient, bits) * (1 << bits));
 }
 
 /* ---- Eq. 8: (G - mean) / deviation = (n g - sum) / root, from exact sums ---- */
@@ -19,22 +44,18 @@ struct moments {
     uint32_t root; /* sqrt(n sum of g^2 - sum^2); 0 if all g are equal */
 };
 
-static int64_t shifted(int32_t gradient, int32_t shift) {
-    int64_t half = ((int64_t)1 << shift) >> 1;
-    return (gradient + half) >> shift;
-}
-
-static struct moments moments_of(int32_t n, const int32_t *gradient) {
-    uint32_t largest = 0;
+static struct moments moments_of(int32_t n, int32_t bits, const int32_t *gradient) {
+    int64_t largest = 0;
     for (int32_t i = 0; i < n; i++) {
-        uint32_t size = gradient[i] < 0 ? 0u - (uint32_t)gradient[i] : (uint32_t)gradient[i];
+        int64_t g = shifted(gradient[i], bits);
+        int64_t size = g < 0 ? -g : g;
         largest = size > largest ? size : largest;
     }
-    int32_t excess = fqt_bit_length(largest) - (29 - fqt_bit_length((uint32_t)(n - 1)));
+    int32_t excess = fqt_bit_length((uint32_t)largest) - (29 - fqt_bit_length((uint32_t)(n - 1)));
     struct moments m = {excess > 0 ? excess : 0, 0, 0};
     int64_t squares = 0;
     for (int32_t i = 0; i < n; i++) {
-        int64_t g = shifted(gradient[i], m.shift);
+        int64_t g = shifted(shifted(gradient[i], bits), m.shift);
         m.sum += g;
         squares += g * g;
     }
@@ -42,14 +63,18 @@ static struct moments moments_of(int32_t n, const int32_t *gradient) {
     return m;
 }
 
-/* Eq. 8 for one channel: writes (w - z) 2^16 - rate (G - mean) / deviation over the gradient. */
-static void move_channel(int32_t n, struct fqt_grid grid, float rate, const uint8_t *w, int32_t *gradient) {
-    struct moments moments = moments_of(n, gradient);
+/* Eq. 8 for one channel: writes (w - z + residual) 2^16 - rate (G - mean) / deviation over the gradient. */
+static void move_channel(const struct fqt_update *u, struct fqt_grid grid, float rate, const uint8_t *w,
+                         int32_t *gradient) {
+    int32_t n = u->fan_in;
+    int32_t bits = u->fraction_bits;
+    struct moments moments = moments_of(n, bits, gradient);
     float m = moments.root == 0 ? 0.0f : ((rate / grid.scale) * WEIGHT_UNIT) / (float)moments.root;
     for (int32_t i = 0; i < n; i++) {
-        int64_t deviation = n * shifted(gradient[i], moments.shift) - moments.sum;
+        int64_t deviation = n * shifted(shifted(gradient[i], bits), moments.shift) - moments.sum;
         int32_t step = fqt_clamp(fqt_rescale(deviation, m, FQT_NEAREST), -FQT_ACC_LIMIT, FQT_ACC_LIMIT);
-        gradient[i] = (w[i] - grid.zero) * 65536 - step;
+        int32_t residual = residual_of(gradient[i], bits) * (1 << (16 - bits));
+        gradient[i] = (w[i] - grid.zero) * 65536 + residual - step;
     }
 }
 
@@ -80,27 +105,54 @@ static struct fqt_grid adapt_grid(struct fqt_grid old, int32_t lowest, int32_t h
 
 /* ---- Eq. 5 ---- */
 
+/* Staging: n gradients have 4 n bytes. The third n take the new weights, the last n the residuals, as the first half is
+ * needed on the way. */
+
+const uint8_t *fqt_staged_weights(const int32_t *gradient, int32_t size) {
+    return (const uint8_t *)gradient + 2 * (size_t)size;
+}
+
+/* Stochastic rounding to 2^-fraction_bits of a step: the byte takes the nearest whole step, the residual the rest.
+ * m: old scale / new scale / 65536. */
+static void stage_weights(const struct fqt_update *u, float m, int32_t zero, int32_t size, int32_t *moved) {
+    uint8_t *bytes = (uint8_t *)moved;
+    float fine = m * (float)(1 << u->fraction_bits);
+    for (int32_t i = 0; i < size; i++) {
+        int32_t value = fqt_rescale(moved[i], fine, fqt_random_word(u->key, (uint32_t)i));
+        int32_t whole = (int32_t)shifted(value, u->fraction_bits);
+        int32_t w = fqt_clamp(whole + zero, 0, 255);
+        int32_t residual = w == whole + zero ? residual_of(value, u->fraction_bits) : 0;
+        bytes[2 * i] = (uint8_t)w; /* a pair of bytes overtakes no moved weight that is still to be read */
+        bytes[2 * i + 1] = (uint8_t)residual;
+    }
+    for (int32_t i = 0; i < size; i++) {
+        bytes[2 * size + i] = bytes[2 * i];
+        bytes[3 * size + i] = bytes[2 * i + 1];
+    }
+}
+
+void fqt_restore_residuals(int32_t *gradient, int32_t size) {
+    const int8_t *residuals = (const int8_t *)gradient + 3 * (size_t)size;
+    for (int32_t i = 0; i < size; i++) {
+        gradient[i] = residuals[i]; /* word i covers no byte 3 n + j with j > i */
+    }
+}
+
 struct fqt_grid fqt_update_weights_u8(const struct fqt_update *u, struct fqt_grid grid, const uint8_t *w,
                                       int32_t *gradient, const int32_t *chosen) {
     for (int32_t co = 0; co < u->outputs; co++) {
         int32_t start = co * u->fan_in;
-        move_channel(u->fan_in, grid, channel_rate(u, chosen[co]), w + start, gradient + start);
+        move_channel(u, grid, channel_rate(u, chosen[co]), w + start, gradient + start);
     }
-    const int32_t *moved = gradient;
     int32_t size = u->outputs * u->fan_in;
     int32_t lowest = 0;
     int32_t highest = 0;
     for (int32_t i = 0; i < size; i++) {
-        lowest = moved[i] < lowest ? moved[i] : lowest;
-        highest = moved[i] > highest ? moved[i] : highest;
+        lowest = gradient[i] < lowest ? gradient[i] : lowest;
+        highest = gradient[i] > highest ? gradient[i] : highest;
     }
     struct fqt_grid new_grid = adapt_grid(grid, lowest, highest);
-    float m = (grid.scale / new_grid.scale) / WEIGHT_UNIT;
-    uint8_t *new_w = (uint8_t *)gradient; /* byte i overtakes no moved weight that is still to be read */
-    for (int32_t i = 0; i < size; i++) {
-        int32_t rounded = fqt_rescale(moved[i], m, fqt_random_word(u->key, (uint32_t)i));
-        new_w[i] = (uint8_t)fqt_clamp(rounded + new_grid.zero, 0, 255);
-    }
+    stage_weights(u, (grid.scale / new_grid.scale) / WEIGHT_UNIT, new_grid.zero, size, gradient);
     return new_grid;
 }
 

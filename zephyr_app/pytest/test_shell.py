@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drives the application's shell over the emulated UART. Run by twister (sample.yaml)."""
+
+import re
+
+import pytest
+from twister_harness import DeviceAdapter, Shell
+
+
+def answer(shell: Shell, command: str, pattern: str) -> re.Match:
+    """The first line of a command's output that matches."""
+    lines = shell.exec_command(command)
+    found = next(filter(None, (re.search(pattern, line) for line in lines)), None)
+    assert found, f"{command}: no {pattern!r} in {lines}"
+    return found
+
+
+def steps_of(shell: Shell) -> int:
+    return int(answer(shell, "fqt status", r"fqt: step (\d+) loss \d+\.\d{3} accuracy \d\.\d\d inference_us [\d/]+ step_us \d+")[1])
+
+
+def test_learns_stops_and_goes_on(dut: DeviceAdapter, shell: Shell):
+    dut.readlines_until(regex=r"fqt: step \d+ .* accuracy (0\.[89]\d|1\.00)", timeout=60)
+    answer(shell, "fqt stop", "fqt: training stopped")
+    stopped = steps_of(shell)
+    checksum = answer(shell, "fqt checksum", r"fqt: checksum (0x[0-9a-f]{8}) step (\d+)")
+    assert int(checksum[2]) == stopped
+    assert steps_of(shell) == stopped, "training went on after stop"
+    assert answer(shell, "fqt checksum", r"fqt: checksum (0x[0-9a-f]{8})")[1] == checksum[1]
+
+    answer(shell, "fqt start 20", "fqt: training running")
+    ended = dut.readlines_until(regex=r"fqt: checksum 0x[0-9a-f]{8} step \d+", timeout=60)[-1]
+    assert f"step {stopped + 20} " in ended
+
+
+def test_predicts_what_it_has_learnt(shell: Shell):
+    right = 0
+    for index in range(20):
+        found = answer(shell, f"fqt predict {index}", rf"fqt: predict index {index} label (\d) prediction (\d) inference_us \d+")
+        right += found[1] == found[2]
+    assert right >= 14
+
+
+@pytest.mark.parametrize("index", ["64", "-1", "0x3", "3x", "99999999999999999999", '""', "A" * 60])
+def test_index_out_of_range_is_refused(shell: Shell, index: str):
+    answer(shell, f"fqt predict {index}", "fqt: error: index is a number from 0 to 63")
+
+
+@pytest.mark.parametrize("steps", ["0", "-5", "1e3", "4294967297"])
+def test_steps_out_of_range_are_refused(shell: Shell, steps: str):
+    answer(shell, f"fqt start {steps}", "fqt: error: steps is a number from 1 to 999999999")
