@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from fqt_ref import model_file
 from fqt_ref.datasets import Dataset, load
 from fqt_ref.errors import FqtError
+from fqt_ref.network import U8, Network
 from fqt_ref.training import check_fits
 from fqt_ref.zephyr import APP, ROOT, cmake_options, environment, find_zephyr
 
@@ -63,6 +65,22 @@ def write_inputs(settings: Settings) -> tuple[Path, Path]:
     return model, samples
 
 
+def memory_options(network: Network) -> dict[str, int]:
+    """Kconfig sizes of the application's memory that are enough for a network, rounded up to 256 bytes (the C library asks for less)."""
+    sizes = [int(t["h"]) * int(t["w"]) * int(t["c"]) * (1 if t["type"] == U8 else 4) + 4 for t in network.tensors]
+    parameters = [(w, len(b)) for w, b in zip(network.weights, network.biases, strict=True) if w is not None]
+    channels = sum(out for _, out in parameters)
+    tables = 64 * len(network.layers) + 24 * len(network.tensors) + 8 * channels + 256
+    values = sum(w.nbytes + 4 * out + 8 for w, out in parameters)
+    sums = sum(4 * w.size + 8 * out + 16 for w, out in parameters)
+    needs = {
+        "NETWORK": tables + values,
+        "TRAINER": 2 * tables + sums + sum(sizes) + 2 * max(sizes) + 4 * channels,
+        "INFERENCE": max(a + b for a, b in pairwise(sizes)) + 64,
+    }
+    return {f"CONFIG_FQT_APP_{name}_BYTES": -(-need // 256) * 256 for name, need in needs.items()}
+
+
 def build(settings: Settings, model: Path, samples: Path, say: Callable[[str], None]) -> Path:
     """west build. Returns the build folder; raises FqtError with the compiler's first error."""
     env = environment(find_zephyr())
@@ -70,6 +88,7 @@ def build(settings: Settings, model: Path, samples: Path, say: Callable[[str], N
     rate = round(settings.learning_rate * 1e6)
     options = [f"FQT_MODEL={model}", f"FQT_SAMPLES={samples}", *cmake_options(env)]
     options += [f"CONFIG_FQT_APP_BATCH_SIZE={settings.batch_size}", f"CONFIG_FQT_APP_LEARNING_RATE_PPM={rate}"]
+    options += [f"{name}={size}" for name, size in memory_options(model_file.read(model)).items()]
     command = ["west", "build", "-p", "auto", "-b", settings.board, "-d", str(folder), str(APP), "--", *(f"-D{o}" for o in options)]
     say(f"building for {settings.board} in {folder}")
     try:

@@ -21,7 +21,7 @@ static uint8_t versions[MAX_VERSIONS][LOGITS_BYTES];
 static uint32_t n_versions;
 static struct probes probes;
 static volatile bool by_timer;
-static uint32_t duration; /* of an inference, in ticks */
+static uint32_t duration; /* of an inference, in ticks, at least 1 */
 static uint32_t random_counter;
 
 /* Logits of the probe sample now. */
@@ -85,15 +85,15 @@ void prober_start(void) {
 
 void prober_reset(void) {
     n_versions = 0;
-    duration = 1;
-    probes = (struct probes){0};
+    duration = UINT32_MAX;
+    prober_forget();
 }
 
 void prober_record(void) {
     size_t bytes;
     int64_t start = k_uptime_ticks();
     const void *logits = infer(&bytes);
-    duration = MAX(duration, (uint32_t)(k_uptime_ticks() - start));
+    duration = MIN(duration, 1 + (uint32_t)(k_uptime_ticks() - start)); /* the least: a busy host delays an emulated core */
     zassert_true(n_versions < MAX_VERSIONS && bytes <= LOGITS_BYTES);
     memcpy(versions[n_versions++], logits, bytes);
 }
@@ -119,8 +119,10 @@ void prober_wake(void) {
     k_sem_give(&wake); /* the thread is above this one: it runs at once */
 }
 
-struct probes prober_take(void) {
-    struct probes taken = probes;
+struct probes prober_probes(void) {
+    return probes;
+}
+
+void prober_forget(void) {
     probes = (struct probes){0};
-    return taken;
 }

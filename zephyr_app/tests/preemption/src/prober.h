@@ -33,13 +33,16 @@ void prober_record(void);
 /** Versions whose logits differ from those of the one before. */
 uint32_t prober_distinct(void);
 
-/** Lets a timer wake the thread again and again: after each inference it sleeps between 0 and 2 times as long as one takes. */
+/** Lets a timer wake the thread again and again: after each inference it sleeps up to 2 times as long as one takes. */
 void prober_run_by_timer(bool on);
 
 /** Wakes the thread now: returns after it has inferred. For the training thread. */
 void prober_wake(void);
 
-/** What was seen since the last call. */
-struct probes prober_take(void);
+/** What was seen since prober_forget(). */
+struct probes prober_probes(void);
+
+/** Starts counting anew. */
+void prober_forget(void);
 
 #endif

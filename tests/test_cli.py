@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fqt command as a user meets it: results on standard output, one clear line and exit code 2 for what cannot work."""
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from typing import NamedTuple
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from fqt_ref import model_file
+from fqt_ref.cli import main
+
+SMALL = ["--network", "digits-mlp", "--epochs", "6", "--batch-size", "16", "--learning-rate", "0.01"]
+
+
+class Done(NamedTuple):
+    """What a finished command left."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def fqt(*arguments) -> Done:
+    """Run the command in this process, as its entry point would."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with redirect_stdout(out), redirect_stderr(err), mock.patch.object(sys, "argv", ["fqt", *map(str, arguments)]):
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def refused(*arguments) -> str:
+    """The one line of a command that must be refused."""
+    done = fqt(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    lines = [line for line in done.stderr.splitlines() if line.startswith("fqt: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in done.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A model file and what `fqt train --json` said of it."""
+    path = tmp_path_factory.mktemp("model") / "m.fqt"
+    done = fqt("train", *SMALL, "--json", "-o", path)
+    assert done.returncode == 0, done.stderr
+    return path, json.loads(done.stdout)
+
+
+def test_train_writes_a_model_that_evaluates_alike(trained):
+    path, result = trained
+    assert result["test_accuracy"] > 0.85
+    assert len(result["epochs"]) == 6
+    for threads in (1, 3):
+        evaluated = json.loads(fqt("evaluate", path, "--threads", threads, "--json").stdout)
+        assert evaluated["test_accuracy"] == result["test_accuracy"]
+
+
+def test_one_seed_one_file(trained, tmp_path):
+    again = tmp_path / "again.fqt"
+    assert fqt("train", *SMALL, "-o", again).returncode == 0
+    assert again.read_bytes() == trained[0].read_bytes()
+    other = tmp_path / "other.fqt"
+    assert fqt("train", *SMALL, "--seed", 1, "-o", other).returncode == 0
+    assert other.read_bytes() != trained[0].read_bytes()
+
+
+def test_training_goes_on_from_a_file(trained, tmp_path):
+    path = tmp_path / "more.fqt"
+    done = fqt("train", "--from", trained[0], "--train-last", 1, "--epochs", 1, "--batch-size", 16, "-o", path, "--json")
+    assert done.returncode == 0, done.stderr
+    before, after = model_file.read(trained[0]), model_file.read(path)
+    assert (before.weights[0] == after.weights[0]).all()
+    assert (before.weights[1] != after.weights[1]).any()
+
+
+def test_info_lists_layers(trained):
+    description = json.loads(fqt("info", trained[0], "--json").stdout)
+    assert [layer["op"] for layer in description["layers"]] == ["linear", "linear"]
+    assert description["weights"] == 64 * 12 + 12 * 10
+    assert description["trained_bytes"] == 5 * description["weights"] + 8 * (12 + 10)
+    assert "linear + relu" in fqt("info", trained[0]).stdout
+
+
+def test_every_command_has_help():
+    listing = fqt("--help").stdout
+    for command in ("train", "evaluate", "golden", "deploy", "crosscheck", "info"):
+        assert command in listing
+        done = fqt(command, "--help")
+        assert done.returncode == 0
+        assert "--json" in done.stdout
+
+
+def test_the_installed_command_refuses_alike(tmp_path):
+    command = [sys.executable, "-m", "fqt_ref", "info", str(tmp_path / "none.fqt")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "No such file" in done.stderr
+
+
+def test_plot_is_a_picture(tmp_path):
+    picture = tmp_path / "p.png"
+    assert fqt("train", *SMALL, "--plot", picture, "-o", tmp_path / "m.fqt").returncode == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_ctrl_c_keeps_what_was_learnt(tmp_path):
+    path = tmp_path / "m.fqt"
+    arguments = ["train", "--network", "digits-cnn", "--epochs", "100000", "-o", str(path)]
+    process = subprocess.Popen([sys.executable, "-m", "fqt_ref", *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    while "epoch 3:" not in process.stderr.readline():
+        assert process.poll() is None
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert model_file.read(path).name == "digits-cnn"
+
+
+# ---- Hazards: each gets its one clear line ----
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--batch-size", "0"], "batch size 0"),
+        (["--batch-size", "70000"], "batch size 70000"),
+        (["--epochs", "-1"], "epochs -1"),
+        (["--learning-rate", "0"], "learning rate"),
+        (["--learning-rate", "nan"], "learning rate"),
+        (["--lambda-min", "1.5"], "--lambda-min 1.5 is not in 0..1"),
+        (["--lambda-min", "0.9", "--lambda-max", "0.5"], "exceeds lambda_max"),
+        (["--network", "resnet-1000"], "network 'resnet-1000' does not exist"),
+        (["--config", "uint4"], "configuration 'uint4' does not exist"),
+        (["--train-last", "9"], "cannot train the last 9 layers"),
+        (["--data", "imagenet"], "imagenet"),
+        (["--batch-size", "many"], "many"),
+    ],
+)
+def test_hazard_options_that_make_no_sense(options, message, tmp_path):
+    assert message in refused("train", *SMALL, *options, "-o", tmp_path / "m.fqt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hazard_empty_data_folder(tmp_path):
+    (tmp_path / "data").mkdir()
+    line = refused("train", "--data", "fashion-mnist", "--data-dir", tmp_path / "data", "-o", tmp_path / "m.fqt")
+    assert str(tmp_path / "data") in line
+
+
+def arrays(tmp_path, **changes):
+    """A user's .npz with some arrays replaced."""
+    rng = np.random.RandomState(0)
+    data = {
+        "x_train": rng.rand(20, 8, 8).astype(np.float32),
+        "y_train": np.arange(20) % 4,
+        "x_test": rng.rand(8, 8, 8).astype(np.float32),
+        "y_test": np.arange(8) % 4,
+        **changes,
+    }
+    path = tmp_path / "mine.npz"
+    np.savez(path, **data)
+    return path
+
+
+def test_own_npz_trains(tmp_path):
+    assert fqt("train", *SMALL, "--data", arrays(tmp_path), "-o", tmp_path / "m.fqt").returncode == 0
+
+
+def test_hazard_nan_in_an_image(tmp_path):
+    x = np.zeros((20, 8, 8), np.float32)
+    x[7, 3, 3] = np.nan
+    line = refused("train", *SMALL, "--data", arrays(tmp_path, x_train=x), "-o", tmp_path / "m.fqt")
+    assert "x_train" in line
+    assert "7" in line
+
+
+def test_hazard_label_out_of_range(tmp_path):
+    line = refused("train", *SMALL, "--data", arrays(tmp_path, y_test=np.full(8, -3)), "-o", tmp_path / "m.fqt")
+    assert "-3" in line
+
+
+def test_hazard_model_files(trained, tmp_path):
+    data = trained[0].read_bytes()
+    for name, content, message in (
+        ("cut.fqt", data[:-9], "cut off or overlong"),
+        ("long.fqt", data + b"more", "cut off or overlong"),
+        ("flip.fqt", data[:99] + bytes([data[99] ^ 1]) + data[100:], "checksum"),
+        ("text.fqt", b"#!/bin/sh\n" * 20, "not a model file"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        for command in ("evaluate", "info"):
+            assert message in refused(command, tmp_path / name)
+    assert "No such file" in refused("info", tmp_path / "none.fqt")
+
+
+def test_hazard_model_and_data_that_do_not_fit(trained, tmp_path):
+    rng = np.random.RandomState(0)
+    path = arrays(tmp_path, x_train=rng.rand(20, 9, 8).astype(np.float32), x_test=rng.rand(8, 9, 8).astype(np.float32))
+    assert "shape" in refused("evaluate", trained[0], "--data", path)
+    assert "12 classes" in refused("evaluate", trained[0], "--data", arrays(tmp_path, y_train=np.arange(20) % 12))
+
+
+def test_hazard_network_too_large_for_its_input(tmp_path):
+    x = np.random.RandomState(0).rand(20, 2, 2).astype(np.float32)
+    line = refused("train", "--network", "mnist-cnn", "--data", arrays(tmp_path, x_train=x, x_test=x[:8]), "-o", tmp_path / "m.fqt")
+    assert "does not fit" in line
+
+
+def test_hazard_unwritable_output(tmp_path):
+    assert "cannot write" in refused("train", *SMALL, "--epochs", 0, "-o", tmp_path / "no" / "such" / "m.fqt")
+
+
+def test_crosscheck_reports_counts():
+    result = json.loads(fqt("crosscheck", "--networks", 2, "--steps", 2, "--seed", 77, "--json").stdout)
+    assert (result["networks"], result["steps"], result["differences"]) == (2, 2, 0)
+    assert result["values_compared"] > 100
+    assert "target 'z80'" in refused("crosscheck", "--target", "z80")
