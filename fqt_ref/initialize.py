@@ -110,7 +110,7 @@ class Builder:
 
     def tensor(self, kind, flags, scale, zero, lo, hi):
         record = np.zeros((), TENSOR)
-        record["type"], record["flags"] = kind, flags
+        record["type"], record["flagset"] = kind, flags
         record["h"], record["w"], record["c"] = self.shape
         record["scale"], record["zero"], record["lo"], record["hi"] = scale, zero, lo, hi
         return record
@@ -120,7 +120,7 @@ class Builder:
 
     def append(self, op, geometry: Geometry, flags, tensor, weights=None, bias=None, weight_scale=0.0, weight_zero=0, pads=None):
         record = np.zeros((), LAYER)
-        record["op"], record["flags"] = op, flags
+        record["op"], record["flagset"] = op, flags
         record["input"], record["output"] = len(self.layers), len(self.layers) + 1
         record["kernel_h"], record["kernel_w"] = geometry.kernel_h, geometry.kernel_w
         record["stride_h"], record["stride_w"] = geometry.stride_h, geometry.stride_w
@@ -193,7 +193,7 @@ class Builder:
         run_max_pool2d(g, self.values.reshape(n, g.in_h, g.in_w, g.in_c), y)
         self.shape, self.values = (g.out_h, g.out_w, g.out_c), y.reshape(n, -1)
         before = self.tensors[-1]
-        tensor = self.tensor(before["type"], before["flags"] & TENSOR_RELU, before["scale"], before["zero"], before["lo"], before["hi"])
+        tensor = self.tensor(before["type"], before["flagset"] & TENSOR_RELU, before["scale"], before["zero"], before["lo"], before["hi"])
         self.append(MAX_POOL2D, g, 0, tensor)
 
 
@@ -228,5 +228,5 @@ def freeze(network: Network, train_last: int) -> None:
     first = weighted[-train_last]
     for i in weighted:
         if i < first:
-            network.layers["flags"][i] &= LAYER_RELU
-            network.tensors["flags"][i + 1] &= TENSOR_RELU
+            network.layers["flagset"][i] &= LAYER_RELU
+            network.tensors["flagset"][i + 1] &= TENSOR_RELU

@@ -142,7 +142,7 @@ def tensor_problem(tensor) -> str | None:
     """What is wrong with a TENSOR record by itself."""
     if tensor["type"] not in (U8, F32):
         return f"type {tensor['type']} does not exist"
-    if tensor["flags"] > TENSOR_RELU | TENSOR_ADAPTIVE or (tensor["type"] == F32 and tensor["flags"] & TENSOR_ADAPTIVE):
+    if tensor["flagset"] > TENSOR_RELU | TENSOR_ADAPTIVE or (tensor["type"] == F32 and tensor["flagset"] & TENSOR_ADAPTIVE):
         return f"flags {tensor['flags']:#x} do not fit its type"
     if not (tensor["h"] and tensor["w"] and tensor["c"]):
         return "a dimension is 0"
@@ -165,7 +165,7 @@ def layer_problem(i: int, layer, x, y, data: bytes) -> str | None:
     """What is wrong with a LAYER record between its tensors."""
     if layer["op"] not in (CONV2D, LINEAR, MAX_POOL2D, DEQUANTIZE):
         return f"operator {layer['op']} does not exist"
-    if layer["flags"] > LAYER_RELU | LAYER_TRAINABLE:
+    if layer["flagset"] > LAYER_RELU | LAYER_TRAINABLE:
         return f"flags {layer['flags']:#x} do not exist"
     if layer["input"] != i or layer["output"] != i + 1:
         return f"reads tensor {layer['input']} and writes {layer['output']} instead of {i} and {i + 1}"
@@ -209,7 +209,7 @@ def weight_problem(layer, x, y, data: bytes) -> str | None:
     """Types, offsets and values of a layer with weights."""
     if x["type"] != y["type"]:
         return "input and output are of different types"
-    if bool(layer["flags"] & LAYER_RELU) != bool(y["flags"] & TENSOR_RELU):
+    if bool(layer["flagset"] & LAYER_RELU) != bool(y["flagset"] & TENSOR_RELU):
         return "the ReLU flags of layer and output differ"
     item = 1 if y["type"] == U8 else 4
     for field, size in (("weight", item * int(y["c"]) * fan_in(layer, x)), ("bias", 4 * int(y["c"]))):
@@ -221,7 +221,7 @@ def weight_problem(layer, x, y, data: bytes) -> str | None:
     if y["type"] == U8:
         if not positive_normal(layer["weight_scale"]) or not 0 <= layer["weight_zero"] <= 255:
             return f"weight scale {layer['weight_scale']} or zero point {layer['weight_zero']} is out of range"
-        if y["flags"] & TENSOR_RELU and y["zero"] != 0:
+        if y["flagset"] & TENSOR_RELU and y["zero"] != 0:
             return "an output behind a ReLU has zero point 0"
         bias = np.frombuffer(data, "<i4", int(y["c"]), int(layer["bias_offset"])).astype(np.int64)
         return "a bias reaches 2^30" if (abs(bias) >= 1 << 30).any() else None
@@ -236,7 +236,7 @@ def weight_problem(layer, x, y, data: bytes) -> str | None:
 
 def plain_problem(layer, x, y, data: bytes) -> str | None:
     """Types and unused fields of a layer without weights."""
-    if layer["flags"]:
+    if layer["flagset"]:
         return "a layer without weights has no flags"
     fields = ("weight_offset", "weight_bytes", "bias_offset", "bias_bytes", "weight_scale", "weight_zero")
     if any(layer[field] != 0 for field in fields):
@@ -273,7 +273,7 @@ def check_batch(network: Network, batch_size: int) -> None:
     for i, layer in enumerate(network.layers):
         y = network.tensors[i + 1]
         positions = int(y["h"]) * int(y["w"])
-        if layer["flags"] & LAYER_TRAINABLE and y["type"] == U8 and positions * batch_size > MAX_POSITIONS:
+        if layer["flagset"] & LAYER_TRAINABLE and y["type"] == U8 and positions * batch_size > MAX_POSITIONS:
             largest = MAX_POSITIONS // positions
             what = f"the gradient of layer {i} ({positions} positions) could overflow"
             raise FqtError(f"batch size {batch_size}: {what}; use at most {largest}")

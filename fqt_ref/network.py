@@ -17,10 +17,11 @@ CONV2D, LINEAR, MAX_POOL2D, DEQUANTIZE = 1, 2, 3, 4
 OP_NAMES = {CONV2D: "conv2d", LINEAR: "linear", MAX_POOL2D: "max_pool2d", DEQUANTIZE: "dequantize"}
 LAYER_RELU, LAYER_TRAINABLE = 1, 2
 
+# Fields are read as attributes: names that NumPy's records have themselves (flags, size) would be hidden.
 TENSOR = np.dtype(
     [
         ("type", "u1"),
-        ("flags", "u1"),
+        ("flagset", "u1"),
         ("h", "<u2"),
         ("w", "<u2"),
         ("c", "<u2"),
@@ -35,7 +36,7 @@ TENSOR = np.dtype(
 LAYER = np.dtype(
     [
         ("op", "u1"),
-        ("flags", "u1"),
+        ("flagset", "u1"),
         ("input", "<u2"),
         ("output", "<u2"),
         ("kernel_h", "<u2"),

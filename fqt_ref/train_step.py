@@ -96,7 +96,7 @@ def volume(arena, start, tensor):
 @njit
 def trains(layer):
     """Whether a layer's weights are updated."""
-    return layer.flags & LAYER_TRAINABLE != 0
+    return layer.flagset & LAYER_TRAINABLE != 0
 
 
 @njit
@@ -217,7 +217,7 @@ def widen(e, out):
 @njit
 def forward_quantized(state, i, layer, slot, x, y, x_slot, y_slot):
     """Convolution or linear layer i on uint8 (SPEC.md 4.1)."""
-    lower = y.zero if layer.flags & LAYER_RELU != 0 else 0
+    lower = y.zero if layer.flagset & LAYER_RELU != 0 else 0
     requantizer_ = (slot.forward_mantissa, slot.forward_pre, slot.forward_post)
     bias_acc = vector(state.i32, slot.bias_acc, slot.out)
     if layer.op == CONV2D:
@@ -239,7 +239,7 @@ def forward_quantized(state, i, layer, slot, x, y, x_slot, y_slot):
 @njit
 def forward_float(state, layer, slot, x, y, x_slot, y_slot):
     """Convolution or linear layer on float32 (SPEC.md 4.2)."""
-    relu = layer.flags & LAYER_RELU != 0
+    relu = layer.flagset & LAYER_RELU != 0
     bias = vector(state.f32, slot.bias, slot.out)
     if layer.op == CONV2D:
         columns = matrix(state.f32, slot.columns, slot.fan_in, slot.positions)
@@ -354,7 +354,7 @@ def backward_weight_layer(state, i):
 @njit
 def backward_input_quantized(state, layer, slot, x, y, x_slot, y_slot):
     """Error at the input of a convolution or linear layer on uint8 (Eq. 4)."""
-    masked = x.flags & TENSOR_RELU != 0
+    masked = x.flagset & TENSOR_RELU != 0
     requantizer_ = (slot.backward_mantissa, slot.backward_pre, slot.backward_post)
     error = state.wide_error[: y_slot.count]
     widen(vector(state.i8, y_slot.error, y_slot.count), error)
@@ -373,7 +373,7 @@ def backward_input_quantized(state, layer, slot, x, y, x_slot, y_slot):
 @njit
 def backward_input_float(state, layer, slot, x, y, x_slot, y_slot):
     """Error at the input of a convolution or linear layer on float32 (Eq. 1)."""
-    masked = x.flags & TENSOR_RELU != 0
+    masked = x.flagset & TENSOR_RELU != 0
     weights = matrix(state.f32, slot.weights, slot.out, slot.fan_in)
     features = vector(state.f32, x_slot.feature, x_slot.count)
     dx = vector(state.f32, x_slot.error, x_slot.count)
@@ -387,7 +387,7 @@ def backward_input_float(state, layer, slot, x, y, x_slot, y_slot):
 @njit
 def backward_pool(state, layer, x, y, x_slot, y_slot):
     """Error at the input of a max pooling layer (SPEC.md 4.5)."""
-    g, masked = geometry(layer, x, y), x.flags & TENSOR_RELU != 0
+    g, masked = geometry(layer, x, y), x.flagset & TENSOR_RELU != 0
     if y.type == U8:
         features, sums = volume(state.u8, x_slot.feature, x), volume(state.sums_i32, 0, x)
         error, dx = volume(state.i8, y_slot.error, y), volume(state.i8, x_slot.error, x)
@@ -407,7 +407,7 @@ def backward_input_layer(state, i):
     if layer.op == DEQUANTIZE:
         error, dx = vector(state.f32, y_slot.error, y_slot.count), vector(state.i8, x_slot.error, x_slot.count)
         features, scale = vector(state.u8, x_slot.feature, x_slot.count), error_scale_in_force(x.error_scale)
-        largest = dequantize_backward(x.zero, x.flags & TENSOR_RELU != 0, scale, error, features, dx)
+        largest = dequantize_backward(x.zero, x.flagset & TENSOR_RELU != 0, scale, error, features, dx)
         slot.error_max_f32 = max(slot.error_max_f32, largest)
     elif layer.op == MAX_POOL2D:
         backward_pool(state, layer, x, y, x_slot, y_slot)
@@ -478,9 +478,9 @@ def observe_scales(state, i, old_weight_scale, ranges, observed):
     elif layer.op != MAX_POOL2D and y.type == U8:
         error_unit = old_weight_scale * error_scale_in_force(y.error_scale)
         observed[i] = (np.float32(state.layer_slots[i].error_max_i32) * error_unit) / np.float32(127)
-        if y.flags & TENSOR_ADAPTIVE != 0:
+        if y.flagset & TENSOR_ADAPTIVE != 0:
             unit = x.scale * old_weight_scale
-            relu = layer.flags & LAYER_RELU != 0
+            relu = layer.flagset & LAYER_RELU != 0
             low, high = state.acc_extremes[i, 0], state.acc_extremes[i, 1]
             lo, hi, scale, zero = update_range(relu, unit, y.lo, y.hi, y.scale, y.zero, low, high)
             ranges[i, 0], ranges[i, 1], ranges[i, 2] = lo, hi, scale
@@ -505,7 +505,7 @@ def update(state, config):
         if layer.op != MAX_POOL2D:
             if x.type == U8:
                 x.error_scale = update_error_scale(x.error_scale, observed[i])
-            if y.type == U8 and y.flags & TENSOR_ADAPTIVE != 0:
+            if y.type == U8 and y.flagset & TENSOR_ADAPTIVE != 0:
                 y.lo, y.hi, y.scale, y.zero = ranges[i, 0], ranges[i, 1], ranges[i, 2], zeros[i]
     state.counters[STEP] += 1
     prepare(state, False)

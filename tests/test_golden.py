@@ -12,6 +12,8 @@ from fqt_ref import golden, model_file
 from fqt_ref.errors import FqtError
 from fqt_ref.golden import operators, steps
 from fqt_ref.golden.format import CODES, Case
+from fqt_ref.initialize import initialize
+from fqt_ref.models import Conv2d, Linear, MaxPool2d
 
 
 def values(array: np.ndarray) -> list:
@@ -109,7 +111,7 @@ def naive_trainer(case: Case) -> naive.Trainer:
     """naive.py's training run from a trace's or trajectory's inputs."""
     network = model_file.parse(case.inputs[0].tobytes())
     tensors = [
-        naive.Tensor(int(t["type"]), tuple(int(t[k]) for k in "hwc"), int(t["flags"]), t["scale"], int(t["zero"]), t["lo"], t["hi"], s_e)
+        naive.Tensor(int(t["type"]), tuple(int(t[k]) for k in "hwc"), int(t["flagset"]), t["scale"], int(t["zero"]), t["lo"], t["hi"], s_e)
         for t, s_e in zip(network.tensors, network.tensors["error_scale"], strict=True)
     ]
     layers = []
@@ -119,18 +121,40 @@ def naive_trainer(case: Case) -> naive.Trainer:
         weights = [] if network.weights[i] is None else values(network.weights[i])
         bias = [] if network.biases[i] is None else values(network.biases[i])
         grid = r["weight_scale"], int(r["weight_zero"])
-        layers.append(naive.Layer(int(r["op"]), int(r["flags"]), kernel, stride, pads, weights, bias, *grid))
+        layers.append(naive.Layer(int(r["op"]), int(r["flagset"]), kernel, stride, pads, weights, bias, *grid))
     batch, seed, lmin, lmax, last = (int(v) for v in case.inputs[1][:5])
     return naive.Trainer(tensors, layers, batch, case.inputs[2][0], seed, lmin, lmax, bool(last))
 
 
-@pytest.mark.parametrize("index", range(10))
-def test_training_steps_equal_slow_twin(index):
-    _, case = list(steps.traces())[index]
+@pytest.fixture(scope="module")
+def traces():
+    return list(steps.traces())
+
+
+def replayed_by_twin(case: Case) -> bytes:
+    """naive.py's trace of a trace case's inputs."""
     trainer = naive_trainer(case)
     trainer.records = []
     trainer.run([values(s) for s in case.inputs[3]], values(case.inputs[4]), int(case.inputs[1][6]))
-    assert naive.trace_bytes(trainer.records) == case.expected[0].tobytes()
+    return naive.trace_bytes(trainer.records)
+
+
+@pytest.mark.parametrize("index", range(10))
+def test_training_steps_equal_slow_twin(traces, index):
+    _, case = traces[index]
+    assert replayed_by_twin(case) == case.expected[0].tobytes()
+
+
+@pytest.mark.parametrize("config", steps.CONFIGS)
+def test_plain_steps_equal_slow_twin(config):
+    """One sparse update of a small CNN, small enough to run as plain Python too (NUMBA_DISABLE_JIT=1)."""
+    rng = np.random.RandomState(0)
+    description = [Conv2d(3, padding=(1, 1, 0, 1)), MaxPool2d(), Linear(5), Linear(4, relu=False, batch_norm=False)]
+    samples = rng.randint(0, 256, (3, 7, 6, 2)).astype(np.uint8)
+    network = initialize("plain", description, config, samples, np.float32(0.01), 9, 1)
+    settings = steps.ts.train_config(3, 0.01, 0.4, 0.8, seed=5)
+    case = steps.trace_case("plain", network, settings, samples.reshape(3, -1), np.array([0, 3, 1]), 6)
+    assert replayed_by_twin(case) == case.expected[0].tobytes()
 
 
 def test_trajectories_are_long_and_in_every_configuration():
@@ -144,7 +168,7 @@ def test_trajectories_are_long_and_in_every_configuration():
 
 
 def test_small_trajectory_equals_slow_twin():
-    case = dict(steps.trajectories())["trajectory_small"]
+    ((_, case),) = steps.trajectories(only="trajectory_small")
     results, checksums = naive_trainer(case).run([values(s) for s in case.inputs[3]], values(case.inputs[4]), 48)
     assert results == case.expected[0].reshape(-1)[:96].tolist()
     assert checksums == case.expected[1][: 48 // steps.BATCH].tolist()

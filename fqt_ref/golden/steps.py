@@ -50,16 +50,23 @@ def trajectory_case(name: str, network: Network, config: ts.TrainConfig, samples
     return Case("trajectory", name, setup_arrays(network, config, samples, labels, steps), expected)
 
 
-def trajectories() -> Iterator[tuple[str, Case]]:
-    """240 steps on real digits: each configuration, dense and sparse; and the smallest network, for 16 KB machines."""
+def trajectories(only: str = "") -> Iterator[tuple[str, Case]]:
+    """240 steps on real digits: each configuration, dense and sparse; and the smallest network, for 16 KB machines.
+
+    only: make just the cases whose name starts so.
+    """
     data = load("digits")
     samples, labels = flat(data.train_x[:TRAJECTORY_STEPS]), data.train_y[:TRAJECTORY_STEPS]
     for config in CONFIGS:
+        if not f"trajectory_{config}_".startswith(only):
+            continue
         network = fresh_network("digits-cnn", config, data, seed=1)
         for mode, lambda_min, last in (("dense", 1.0, False), ("sparse", 0.25, config == "mixed")):
             settings = ts.train_config(BATCH, 0.003, lambda_min, 1.0, last, seed=11)
             case = trajectory_case(f"digits-cnn {config} {mode}", network, settings, samples, labels, TRAJECTORY_STEPS)
             yield f"trajectory_{config}_{mode}", case
+    if not "trajectory_small".startswith(only):
+        return
     network = fresh_network("digits-mlp", "uint8", data, seed=2)
     settings = ts.train_config(BATCH, 0.003, 0.5, 1.0, seed=12)
     yield "trajectory_small", trajectory_case("digits-mlp uint8 sparse", network, settings, samples, labels, TRAJECTORY_STEPS)

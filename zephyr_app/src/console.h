@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** Lines for the person or program at the console. With a shell they go through it, so that they don't cut into a command line. */
+/** Lines for the person or program at the console. With a shell they go through it, so that they don't cut into a
+ * command line. */
 #ifndef FQT_APP_CONSOLE_H
 #define FQT_APP_CONSOLE_H
 

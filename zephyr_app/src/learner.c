@@ -42,13 +42,13 @@ static bool enough(const char *option, size_t needed, size_t given) {
 static bool open_files(void) {
     enum fqt_status status = fqt_model_open(&model, embedded_model, (size_t)(embedded_model_end - embedded_model));
     if (status != FQT_OK) {
-        console_print("fqt: error: the embedded model is refused with %d (fqt/status.h): write it again with 'fqt deploy'",
-                      status);
+        console_print(
+            "fqt: error: the embedded model is refused with %d (fqt/status.h): write it again with 'fqt deploy'",
+            status);
         return false;
     }
-    const char *problem =
-        sample_set_open(&samples, embedded_samples, (size_t)(embedded_samples_end - embedded_samples),
-                        (uint32_t)fqt_tensor_elements(&model.tensors[0]), fqt_model_classes(&model));
+    const char *problem = sample_set_open(&samples, embedded_samples, (size_t)(embedded_samples_end - embedded_samples),
+                                          (uint32_t)fqt_tensor_elements(&model.tensors[0]), fqt_model_classes(&model));
     if (problem != NULL) {
         console_print("fqt: error: the embedded samples: %s: write them again with 'fqt deploy'", problem);
     }
@@ -69,8 +69,7 @@ bool learner_init(void) {
         return false;
     }
     struct fqt_train_config config = hyperparameters();
-    enum fqt_status status =
-        fqt_network_init(&network, &model, FQT_TRAINING, network_memory, sizeof network_memory);
+    enum fqt_status status = fqt_network_init(&network, &model, FQT_TRAINING, network_memory, sizeof network_memory);
     if (status == FQT_OK) {
         status = fqt_trainer_init(&trainer, &network, &config, trainer_memory, sizeof trainer_memory);
     }
@@ -96,7 +95,8 @@ const struct sample_set *learner_samples(void) {
 
 uint32_t learner_infer(const uint8_t *sample) {
     uint32_t prediction = 0;
-    (void)fqt_infer(&network, inference_arena, sizeof inference_arena, sample, &prediction, NULL); /* sizes were checked */
+    (void)fqt_infer(&network, inference_arena, sizeof inference_arena, sample, &prediction,
+                    NULL); /* sizes were checked */
     return prediction;
 }
 

@@ -2,7 +2,8 @@
 /**
  * The network, its trainer and the memory that they live in.
  *
- * Who may call what: learner_infer() only the inference thread; learner_train() and learner_checksum() only who holds training's lock.
+ * Who may call what: learner_infer() only the inference thread; learner_train() and learner_checksum() only who holds
+ * training's lock.
  */
 #ifndef FQT_APP_LEARNER_H
 #define FQT_APP_LEARNER_H

@@ -8,9 +8,10 @@
  *   training   all the time that is left
  *   source     refills the sample queue when training has emptied it
  *
- * The library wants inference strictly above everything that changes the network (network.h): then a half-written update can only be met
- * by an inference that has interrupted the writing, and that one completes it first. Training's lock (training.c) lifts the training
- * thread to the priority of whoever waits for it, so those have to stay below inference, too; the inference thread never takes it.
+ * The library wants inference strictly above everything that changes the network (network.h): then a half-written
+ * update can only be met by an inference that has interrupted the writing, and that one completes it first. Training's
+ * lock (training.c) lifts the training thread to the priority of whoever waits for it, so those have to stay below
+ * inference, too; the inference thread never takes it.
  */
 #ifndef FQT_APP_PRIORITIES_H
 #define FQT_APP_PRIORITIES_H

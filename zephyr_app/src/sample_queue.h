@@ -2,8 +2,9 @@
 /**
  * Labelled samples on their way to the training thread.
  *
- * A sensor's driver claims an empty sample, fills it (by DMA if it likes) and submits it; training takes it, learns it where it lies, and
- * releases it. First come, first learnt. Any number of sources; claim (K_NO_WAIT) and submit also from interrupts.
+ * A sensor's driver claims an empty sample, fills it (by DMA if it likes) and submits it; training takes it, learns it
+ * where it lies, and releases it. First come, first learnt. Any number of sources; claim (K_NO_WAIT) and submit also
+ * from interrupts.
  */
 #ifndef FQT_APP_SAMPLE_QUEUE_H
 #define FQT_APP_SAMPLE_QUEUE_H
@@ -17,13 +18,15 @@ struct sample {
     uint8_t bytes[];
 };
 
-/** Makes as many empty samples as fit CONFIG_FQT_APP_QUEUE_BYTES; returns how many. Call it once, before the threads start. */
+/** Makes as many empty samples as fit CONFIG_FQT_APP_QUEUE_BYTES; returns how many. Call it once, before the threads
+ * start. */
 uint32_t sample_queue_init(uint32_t sample_bytes);
 
 /** An empty sample, or NULL if none came free in time. */
 struct sample *sample_queue_claim(k_timeout_t timeout);
 
-/** Hands a filled sample to training. Its label may be anything: training rejects those that the model does not know. */
+/** Hands a filled sample to training. Its label may be anything: training rejects those that the model does not know.
+ */
 void sample_queue_submit(struct sample *sample);
 
 /** The oldest filled sample; waits for one. */

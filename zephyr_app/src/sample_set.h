@@ -17,7 +17,8 @@ struct sample_set {
     const uint8_t *samples;
 };
 
-/** Checks everything; returns NULL, or what is wrong. The network wants samples of sample_bytes and knows `classes` classes. */
+/** Checks everything; returns NULL, or what is wrong. The network wants samples of sample_bytes and knows `classes`
+ * classes. */
 const char *sample_set_open(struct sample_set *set, const uint8_t *file, size_t size, uint32_t sample_bytes,
                             uint32_t classes);
 

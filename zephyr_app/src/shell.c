@@ -93,13 +93,10 @@ static int checksum_command(const struct shell *sh, size_t argc, char **argv) {
     return 0;
 }
 
-SHELL_STATIC_SUBCMD_SET_CREATE(commands,
-                               SHELL_CMD_ARG(status, NULL, "How training goes, and times in microseconds", status_command,
-                                             1, 0),
-                               SHELL_CMD_ARG(start, NULL, "Train: start [steps]", start_command, 1, 1),
-                               SHELL_CMD_ARG(stop, NULL, "Stop training after the current step", stop_command, 1, 0),
-                               SHELL_CMD_ARG(predict, NULL, "Class of a sample in flash, now: predict [index]",
-                                             predict_command, 1, 1),
-                               SHELL_CMD_ARG(checksum, NULL, "Checksum of all that was learnt", checksum_command, 1, 0),
-                               SHELL_SUBCMD_SET_END);
+SHELL_STATIC_SUBCMD_SET_CREATE(
+    commands, SHELL_CMD_ARG(status, NULL, "How training goes, and times in microseconds", status_command, 1, 0),
+    SHELL_CMD_ARG(start, NULL, "Train: start [steps]", start_command, 1, 1),
+    SHELL_CMD_ARG(stop, NULL, "Stop training after the current step", stop_command, 1, 0),
+    SHELL_CMD_ARG(predict, NULL, "Class of a sample in flash, now: predict [index]", predict_command, 1, 1),
+    SHELL_CMD_ARG(checksum, NULL, "Checksum of all that was learnt", checksum_command, 1, 0), SHELL_SUBCMD_SET_END);
 SHELL_CMD_REGISTER(fqt, &commands, "Training and inference", NULL);

@@ -21,9 +21,8 @@ void status_line(char line[STATUS_BYTES]) {
     struct inference_statistics i = inference_statistics_now();
     unsigned int loss = in_parts(t.loss, 1000);
     unsigned int accuracy = in_parts(t.accuracy, 100);
-    (void)snprintf(line, STATUS_BYTES,
-                   "fqt: step %u loss %u.%03u accuracy %u.%02u inference_us %u/%u/%u step_us %u", (unsigned int)t.steps,
-                   loss / 1000, loss % 1000, accuracy / 100, accuracy % 100,
+    (void)snprintf(line, STATUS_BYTES, "fqt: step %u loss %u.%03u accuracy %u.%02u inference_us %u/%u/%u step_us %u",
+                   (unsigned int)t.steps, loss / 1000, loss % 1000, accuracy / 100, accuracy % 100,
                    microseconds(i.count == 0 ? 0 : i.least), microseconds(i.count == 0 ? 0 : i.sum / i.count),
                    microseconds(i.greatest), microseconds(t.step_cycles));
 }

@@ -59,8 +59,8 @@ static void run(void *a, void *b, void *c) {
 void training_init(void) {
     running = IS_ENABLED(CONFIG_FQT_APP_AUTOSTART);
     steps_left = CONFIG_FQT_APP_STEPS;
-    k_tid_t id = k_thread_create(&thread, stack, K_THREAD_STACK_SIZEOF(stack), run, NULL, NULL, NULL,
-                                 TRAINING_PRIORITY, 0, K_NO_WAIT);
+    k_tid_t id = k_thread_create(&thread, stack, K_THREAD_STACK_SIZEOF(stack), run, NULL, NULL, NULL, TRAINING_PRIORITY,
+                                 0, K_NO_WAIT);
     k_thread_name_set(id, "training");
 }
 

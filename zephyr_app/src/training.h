@@ -23,7 +23,8 @@ void training_init(void);
 /** Learns the next samples: so many, 0 for until training_stop(). */
 void training_start(uint32_t steps);
 
-/** Stops. The step in progress is complete when this returns. For threads below inference's priority, as are the following. */
+/** Stops. The step in progress is complete when this returns. For threads below inference's priority, as are the
+ * following. */
 void training_stop(void);
 
 /** A consistent copy. Waits for the end of the step in progress. */

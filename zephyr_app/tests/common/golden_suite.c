@@ -11,8 +11,8 @@ static struct replay_case current;
 static struct replay_report report;
 
 static void print_difference(const struct replay_difference *d) {
-    printk("first difference: case '%s' kind %u array %u record %u/%u element %u: expected 0x%08x, got 0x%08x\n", d->name,
-           d->kind, d->array, d->record_kind, d->record_index, d->element, d->expected, d->got);
+    printk("first difference: case '%s' kind %u array %u record %u/%u element %u: expected 0x%08x, got 0x%08x\n",
+           d->name, d->kind, d->array, d->record_kind, d->record_index, d->element, d->expected, d->got);
 }
 
 void golden_check(const char *name, const uint8_t *image, const uint8_t *end) {

@@ -5,7 +5,8 @@
 
 #include <stdint.h>
 
-/** Replays a golden file; fails with the first value that differs. Cases that need more work memory than there is are counted. */
+/** Replays a golden file; fails with the first value that differs. Cases that need more work memory than there is are
+ * counted. */
 void golden_check(const char *name, const uint8_t *image, const uint8_t *end);
 
 #endif

@@ -18,9 +18,11 @@ void commit_hook_set(void (*stopped)(void)) {
     hook = stopped;
 }
 
-/* Whether the training thread copies a piece of a new version. An inference that finishes the commit copies the same pieces. */
+/* Whether the training thread copies a piece of a new version. An inference that finishes the commit copies the same
+ * pieces. */
 static bool is_commit(const void *to) {
-    if (hook == NULL || !run_is_updating || k_current_get() != training_thread || atomic_load(&run_network.pending) == 0) {
+    if (hook == NULL || !run_is_updating || k_current_get() != training_thread ||
+        atomic_load(&run_network.pending) == 0) {
         return false;
     }
     for (uint32_t i = 0; i < run_network.n_transfers; i++) {

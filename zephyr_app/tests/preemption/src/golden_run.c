@@ -26,8 +26,11 @@ static const uint32_t *words(int array) {
 
 static struct fqt_train_config config_of_golden(void) {
     const uint32_t *n = words(NUMBERS);
-    struct fqt_train_config config = {
-        .batch_size = n[0], .seed = n[1], .lambda_min = (int32_t)n[2], .lambda_max = (int32_t)n[3], .sparse_last = n[4] != 0};
+    struct fqt_train_config config = {.batch_size = n[0],
+                                      .seed = n[1],
+                                      .lambda_min = (int32_t)n[2],
+                                      .lambda_max = (int32_t)n[3],
+                                      .sparse_last = n[4] != 0};
     memcpy(&config.learning_rate, golden.arrays[LEARNING_RATE].data, sizeof config.learning_rate);
     return config;
 }

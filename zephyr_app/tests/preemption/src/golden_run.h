@@ -22,7 +22,8 @@ const uint8_t *run_probe(void);
 /** Updates that the whole run makes. */
 uint32_t run_updates(void);
 
-/** Trains to the end; asserts after each step that loss, prediction and checksum are the golden ones. after_update may be NULL. */
+/** Trains to the end; asserts after each step that loss, prediction and checksum are the golden ones. after_update may
+ * be NULL. */
 void run_train(void (*after_update)(void));
 
 #endif

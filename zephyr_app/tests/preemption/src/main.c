@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Training under preemption: inference from a higher-priority thread interrupts it at arbitrary points and inside commits. Training still
- * gives the golden checksums, and each inference gives all bytes of a whole version's logits, the old one's or the new one's.
+ * Training under preemption: inference from a higher-priority thread interrupts it at arbitrary points and inside
+ * commits. Training still gives the golden checksums, and each inference gives all bytes of a whole version's logits,
+ * the old one's or the new one's.
  */
 #include "commit_hook.h"
 #include "golden_files.h"

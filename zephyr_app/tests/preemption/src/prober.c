@@ -38,8 +38,8 @@ static bool is_version(uint32_t version, const void *logits, size_t bytes) {
     return version < n_versions && memcmp(versions[version], logits, bytes) == 0;
 }
 
-/* The allowed results. Outside of updates: the current version. While a commit is pending: the next one. Otherwise, in an update: the
- * current one before the commit, the next one after it. */
+/* The allowed results. Outside of updates: the current version. While a commit is pending: the next one. Otherwise, in
+ * an update: the current one before the commit, the next one after it. */
 static void probe(void) {
     bool updating = run_is_updating;
     bool pending = atomic_load(&run_network.pending) != 0;
@@ -93,7 +93,8 @@ void prober_record(void) {
     size_t bytes;
     int64_t start = k_uptime_ticks();
     const void *logits = infer(&bytes);
-    duration = MIN(duration, 1 + (uint32_t)(k_uptime_ticks() - start)); /* the least: a busy host delays an emulated core */
+    duration =
+        MIN(duration, 1 + (uint32_t)(k_uptime_ticks() - start)); /* the least: a busy host delays an emulated core */
     zassert_true(n_versions < MAX_VERSIONS && bytes <= LOGITS_BYTES);
     memcpy(versions[n_versions++], logits, bytes);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The inference thread of the test: interrupts training, infers the probe sample and compares all bytes of the logits with those of
- * whole versions of the network, recorded in an undisturbed run.
+ * The inference thread of the test: interrupts training, infers the probe sample and compares all bytes of the logits
+ * with those of whole versions of the network, recorded in an undisturbed run.
  */
 #ifndef FQT_TEST_PROBER_H
 #define FQT_TEST_PROBER_H

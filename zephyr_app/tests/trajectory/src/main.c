@@ -7,7 +7,7 @@
 
 #define GOLDEN_TEST(name)                                                                                              \
     extern const uint8_t golden_##name[], golden_##name##_end[];                                                       \
-    ZTEST(fqt_trajectory, test_##name) {                                                                                       \
+    ZTEST(fqt_trajectory, test_##name) {                                                                               \
         golden_check(#name, golden_##name, golden_##name##_end);                                                       \
     }
 

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ztest suites and the application under Zephyr, by twister on the emulated boards."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from fqt_ref import train_step as ts
+from fqt_ref import zephyr
+from fqt_ref.errors import FqtError
+from fqt_ref.model_file import read
+from fqt_ref.state import state_checksum
+from fqt_ref.training import prepared_state
+
+PLATFORMS = ("qemu_cortex_m0", "qemu_cortex_m0_256k", "qemu_cortex_m3", "qemu_cortex_m4", "qemu_cortex_m7")
+
+
+@pytest.fixture(scope="module")
+def workspace():
+    """(Zephyr tree, environment) or a skip that says why."""
+    try:
+        base = zephyr.find_zephyr()
+        return base, zephyr.environment(base)
+    except FqtError as error:
+        pytest.skip(f"twister did not run: {error}")
+
+
+@pytest.fixture(scope="module")
+def report(workspace, tmp_path_factory):
+    """Twister's report of all suites on all emulated boards."""
+    base, env = workspace
+    out = tmp_path_factory.mktemp("twister")
+    platforms = [argument for name in PLATFORMS for argument in ("-p", name)]
+    options = [argument for option in zephyr.cmake_options(env) for argument in ("-x", option)]
+    command = [zephyr.python_for(base), str(base / "scripts" / "twister"), "-T", str(zephyr.APP / "tests"), "-A", str(zephyr.APP / "boards")]
+    command += [*platforms, *options, "-j", "2", "--inline-logs", "-O", str(out / "run"), "--overflow-as-errors"]
+    done = subprocess.run(command, env=env, cwd=out, capture_output=True, text=True, timeout=2400, check=False)
+    found = out / "run" / "twister.json"
+    assert found.exists(), done.stdout[-3000:] + done.stderr[-3000:]
+    return done, json.loads(found.read_text())["testsuites"]
+
+
+def test_twister_passes_everywhere(report):
+    done, suites = report
+    failed = [f"{s['platform']} {s['name']}: {s.get('reason', s['status'])}" for s in suites if s["status"] in ("failed", "error")]
+    assert not failed, "\n".join(failed) + done.stdout[-4000:]
+    assert done.returncode == 0, done.stdout[-4000:]
+
+
+def test_every_board_ran_every_kind_of_suite(report):
+    _, suites = report
+    ran = {(s["platform"].split("/")[0], s["name"]) for s in suites if s["status"] == "passed"}
+    for platform in PLATFORMS:
+        names = " ".join(name for board, name in ran if board == platform)
+        for kind in ("operators", "training_step", "trajectory", "preemption"):
+            assert kind in names, f"{platform} did not run {kind}: {names}"
+
+
+def test_every_case_passed(report):
+    _, suites = report
+    cases = [c for s in suites if s["status"] == "passed" for c in s.get("testcases", [])]
+    assert len(cases) > 100
+    assert {c["status"] for c in cases} <= {"passed", "skipped"}
+
+
+def test_applications_checksum_is_the_engines():
+    """sample.yaml expects the state after 640 steps; the engine gets there from the same files."""
+    text = (zephyr.APP / "sample.yaml").read_text()
+    (expected,) = set(re.findall(r"checksum 0x([0-9a-f]{8}) step 640", text))
+    kconfig = (zephyr.APP / "Kconfig").read_text()
+
+    def default(name: str) -> int:
+        return int(re.search(rf"config FQT_APP_{name}\n.*?default (\d+)", kconfig, re.S).group(1))
+
+    import numpy as np
+
+    blob = (zephyr.APP / "data" / "samples.bin").read_bytes()
+    count, size = np.frombuffer(blob, "<u4", 2)
+    labels = np.frombuffer(blob, "<u2", 2 * count, 8)[::2].astype(np.int64)
+    samples = np.frombuffer(blob, np.uint8, count * size, 8 + 4 * count).reshape(count, size).copy()
+    rate = default("LEARNING_RATE_PPM") / 1e6
+    config = ts.train_config(default("BATCH_SIZE"), rate, seed=default("SEED"))
+    state = prepared_state(read(zephyr.APP / "data" / "model.fqt"), config)
+    order = np.arange(640) % int(count)
+    losses, predictions = np.zeros(640, np.int64), np.zeros(640, np.int64)
+    ts.train(state, config, samples, labels, order, losses, predictions)
+    assert f"{state_checksum(state):08x}" == expected
+    assert np.mean(predictions[-64:] == labels[order[-64:]]) > 0.8
+
+
+def test_python_can_run_twister(workspace):
+    base, _ = workspace
+    done = subprocess.run([zephyr.python_for(base), "-c", "import yaml, pykwalify, elftools"], check=False, timeout=60)
+    assert done.returncode == 0
+    assert sys.executable
