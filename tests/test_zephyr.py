@@ -35,7 +35,14 @@ def report(workspace, tmp_path_factory):
     out = tmp_path_factory.mktemp("twister")
     platforms = [argument for name in PLATFORMS for argument in ("-p", name)]
     options = [argument for option in zephyr.cmake_options(env) for argument in ("-x", option)]
-    command = [zephyr.python_for(base), str(base / "scripts" / "twister"), "-T", str(zephyr.APP / "tests"), "-A", str(zephyr.APP / "boards")]
+    command = [
+        zephyr.python_for(base),
+        str(base / "scripts" / "twister"),
+        "-T",
+        str(zephyr.APP / "tests"),
+        "-A",
+        str(zephyr.APP / "boards"),
+    ]
     command += [*platforms, *options, "-j", "2", "--inline-logs", "-O", str(out / "run"), "--overflow-as-errors"]
     done = subprocess.run(command, env=env, cwd=out, capture_output=True, text=True, timeout=2400, check=False)
     found = out / "run" / "twister.json"
