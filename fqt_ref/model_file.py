@@ -143,7 +143,7 @@ def tensor_problem(tensor) -> str | None:
     if tensor["type"] not in (U8, F32):
         return f"type {tensor['type']} does not exist"
     if tensor["flagset"] > TENSOR_RELU | TENSOR_ADAPTIVE or (tensor["type"] == F32 and tensor["flagset"] & TENSOR_ADAPTIVE):
-        return f"flags {tensor['flags']:#x} do not fit its type"
+        return f"flags {tensor['flagset']:#x} do not fit its type"
     if not (tensor["h"] and tensor["w"] and tensor["c"]):
         return "a dimension is 0"
     if not positive_normal(tensor["scale"]):
@@ -166,7 +166,7 @@ def layer_problem(i: int, layer, x, y, data: bytes) -> str | None:
     if layer["op"] not in (CONV2D, LINEAR, MAX_POOL2D, DEQUANTIZE):
         return f"operator {layer['op']} does not exist"
     if layer["flagset"] > LAYER_RELU | LAYER_TRAINABLE:
-        return f"flags {layer['flags']:#x} do not exist"
+        return f"flags {layer['flagset']:#x} do not exist"
     if layer["input"] != i or layer["output"] != i + 1:
         return f"reads tensor {layer['input']} and writes {layer['output']} instead of {i} and {i + 1}"
     if layer["reserved16"] or layer["reserved"].any():
