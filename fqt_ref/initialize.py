@@ -12,7 +12,7 @@ from fqt_ref.arithmetic import STREAM_INITIAL_WEIGHTS, random_key, random_word
 from fqt_ref.batch_norm import channel_statistics, fold_batch_norm
 from fqt_ref.errors import FqtError
 from fqt_ref.jit import njit
-from fqt_ref.kernels.conv2d import conv2d_forward_f32, im2col, relu_f32
+from fqt_ref.kernels.conv2d import centre, conv2d_forward_f32, fill_taps, im2col, relu_f32
 from fqt_ref.kernels.linear import linear_forward_f32
 from fqt_ref.kernels.max_pool2d import max_pool2d_forward
 from fqt_ref.models.describe import Conv2d, Layer, Linear, MaxPool2d
@@ -50,11 +50,13 @@ def random_weights(seed, layer, weights):
 
 @njit
 def run_conv2d(g, x, weights, bias, y):
-    """A convolution over many samples. x: float32[n, h, w, c]; weights: float32[out, fan_in]; y: float32[n, positions, out]."""
-    columns = np.zeros((weights.shape[1], y.shape[1]), np.float32)
-    acc = np.zeros(y.shape[1], np.float32)
+    """A convolution over many samples. x: float32[n, h * w * c]; weights: float32[out, fan_in]; y: float32[n, positions, out]."""
+    table = np.zeros((weights.shape[1], y.shape[1]), np.uint32)
+    fill_taps(g, table)
+    columns, padded, acc = np.zeros(table.shape, np.float32), np.zeros(x.shape[1] + 1, np.float32), np.zeros(y.shape[1], np.float32)
     for j in range(x.shape[0]):
-        im2col(g, x[j], np.float32(0), columns)
+        centre(x[j], np.float32(0), padded)
+        im2col(table, padded, columns)
         conv2d_forward_f32(False, columns, weights, bias, y[j], acc)
 
 
@@ -182,7 +184,7 @@ class Builder:
         if isinstance(layer, Linear):
             run_linear(self.values, np.ascontiguousarray(weights.T), bias, y.reshape(n, g.out_c))
         else:
-            run_conv2d(g, self.values.reshape(n, g.in_h, g.in_w, g.in_c), weights, bias, y)
+            run_conv2d(g, self.values, weights, bias, y)
         return y
 
     def add_max_pool(self, layer: MaxPool2d):

@@ -66,14 +66,15 @@ LAYER_SLOT = np.dtype(
         ("positions", "i8"),
         ("weights", "i8"),  # [out, fan_in]
         ("weights_c", "i8"),  # quantized: int32, centred; float32: the weights themselves
-        ("weights_t", "i8"),  # linear: the same as [fan_in, out]
+        ("weights_t", "i8"),  # the same as [fan_in, out]: float32 of a quantized conv2d, otherwise of a linear layer
         ("bias", "i8"),  # int32 Q20 or float32
         ("bias_acc", "i8"),  # int32
         ("gradient", "i8"),  # [out, fan_in]
         ("bias_gradient", "i8"),
         ("fraction_bits", "i8"),  # of the gradient: what the weights' residuals take
         ("chosen", "i8"),  # int32[out]: samples of the minibatch that kept the channel
-        ("columns", "i8"),  # conv2d: [fan_in, positions]; linear, quantized: int32[fan_in]
+        ("taps", "i8"),  # conv2d: [fan_in, positions], see kernels.conv2d.fill_taps
+        ("columns", "i8"),  # conv2d: float32[fan_in, positions]; linear, quantized: int32[fan_in]
         ("forward_mantissa", "i8"),
         ("forward_pre", "i8"),
         ("forward_post", "i8"),
@@ -129,10 +130,11 @@ class State(NamedTuple):
     i8: np.ndarray  # errors
     i32: np.ndarray  # sums of the minibatch, biases, derived values
     f32: np.ndarray  # the same of float32 layers, and their feature maps and errors
+    taps: np.ndarray  # uint32: where each element of a convolution's columns comes from
     acc_extremes: np.ndarray  # int32[L, 2]
     wide_error: np.ndarray  # int32, scratch: the largest quantized output
     sums_i32: np.ndarray  # int32, scratch: the largest tensor
-    sums_f32: np.ndarray  # float32, scratch: the largest tensor or fan-in
+    sums_f32: np.ndarray  # float32, scratch: the largest tensor or fan-in, and one more
     moved: np.ndarray  # int64, scratch: the largest weight tensor or number of classes
 
 
@@ -174,7 +176,7 @@ class Arenas:
     """Hands out places in the arenas."""
 
     def __init__(self) -> None:
-        self.used = {np.uint8: 0, np.int8: 0, np.int32: 0, np.float32: 0}
+        self.used = {np.uint8: 0, np.int8: 0, np.int32: 0, np.float32: 0, np.uint32: 0}
 
     def take(self, dtype, size: int) -> int:
         at = self.used[dtype]
@@ -206,9 +208,13 @@ def new_state(network: Network) -> State:
         slot.positions = tensor_slots[layers[i].output].count // slot.out
         slot.weights = arenas.take(np.uint8 if quantized else np.float32, size)
         slot.weights_c = arenas.take(np.int32, size) if quantized else slot.weights
-        slot.weights_t = arenas.take(dtype, size if layers[i].op == LINEAR else 0)
         slot.bias, slot.bias_acc = arenas.take(dtype, slot.out), arenas.take(np.int32, slot.out)
-        slot.columns = arenas.take(dtype, slot.fan_in * slot.positions)
+        if layers[i].op == LINEAR:
+            slot.weights_t, slot.columns = arenas.take(dtype, size), arenas.take(dtype, slot.fan_in)
+        else:
+            slot.weights_t = arenas.take(np.float32, size if quantized else 0)
+            slot.columns = arenas.take(np.float32, slot.fan_in * slot.positions)
+            slot.taps = arenas.take(np.uint32, slot.fan_in * slot.positions)
     largest = int(tensor_slots["count"].max())
     scratch = max(largest, max((int(layer_slots[i].fan_in) for i in weighted), default=0))
     moved = max([network.weights[i].size for i in weighted] + [int(tensor_slots[-1].count)])
@@ -222,10 +228,11 @@ def new_state(network: Network) -> State:
         np.zeros(arenas.used[np.int8], np.int8),
         np.zeros(arenas.used[np.int32], np.int32),
         np.zeros(arenas.used[np.float32], np.float32),
+        np.zeros(arenas.used[np.uint32], np.uint32),
         np.zeros((len(layers), 2), np.int32),
         np.zeros(largest, np.int32),
         np.zeros(largest, np.int32),
-        np.zeros(scratch, np.float32),
+        np.zeros(scratch + 1, np.float32),
         np.zeros(moved, np.int64),
     )
     for i in weighted:

@@ -8,12 +8,14 @@ import numpy as np
 from fqt_ref.arithmetic import ACC_LIMIT, BIAS_ONE, NEAREST, clamp, random_key, requantizer, rescale
 from fqt_ref.jit import njit
 from fqt_ref.kernels.conv2d import (
+    centre,
     conv2d_backward_input_f32,
     conv2d_backward_input_u8,
     conv2d_backward_weight_f32,
     conv2d_backward_weight_u8,
     conv2d_forward_f32,
     conv2d_forward_u8,
+    fill_taps,
     im2col,
 )
 from fqt_ref.kernels.dequantize import dequantize_backward, dequantize_forward
@@ -131,6 +133,8 @@ def prepare_weights(state, i):
                 centred[co, k] = np.int32(weights[co, k]) - layer.weight_zero
         if linear:
             matrix(state.i32, slot.weights_t, slot.fan_in, slot.out)[:] = centred.T
+        else:
+            matrix(state.f32, slot.weights_t, slot.fan_in, slot.out)[:] = centred.T
     elif linear:
         weights_f32 = matrix(state.f32, slot.weights, slot.out, slot.fan_in)
         matrix(state.f32, slot.weights_t, slot.fan_in, slot.out)[:] = weights_f32.T
@@ -202,8 +206,11 @@ def prepare(state, frozen):
 def begin(state, config):
     """Make a new State ready for samples."""
     for i in range(state.layers.size):
-        slot = state.layer_slots[i]
+        layer, slot = state.layers[i], state.layer_slots[i]
         slot.fraction_bits = fraction_bits_of(slot.positions, config.batch_size)
+        if layer.op == CONV2D:
+            g = geometry(layer, state.tensors[layer.input], state.tensors[layer.output])
+            fill_taps(g, matrix(state.taps, slot.taps, slot.fan_in, slot.positions))
     prepare(state, True)
 
 
@@ -215,42 +222,48 @@ def widen(e, out):
 
 
 @njit
+def columns_of(state, slot, x, zero):
+    """im2col of a convolution's input. x: uint8 or float32[n]. Returns float32[fan_in, positions]."""
+    padded = state.sums_f32[: x.size + 1]
+    centre(x, zero, padded)
+    columns = matrix(state.f32, slot.columns, slot.fan_in, slot.positions)
+    im2col(matrix(state.taps, slot.taps, slot.fan_in, slot.positions), padded, columns)
+    return columns
+
+
+@njit
 def forward_quantized(state, i, layer, slot, x, y, x_slot, y_slot):
     """Convolution or linear layer i on uint8 (SPEC.md 4.1)."""
     lower = y.zero if layer.flagset & LAYER_RELU != 0 else 0
     requantizer_ = (slot.forward_mantissa, slot.forward_pre, slot.forward_post)
     bias_acc = vector(state.i32, slot.bias_acc, slot.out)
+    x_u8, y_u8 = vector(state.u8, x_slot.feature, x_slot.count), vector(state.u8, y_slot.feature, y_slot.count)
+    acc, extremes = state.sums_i32[: y_slot.count], state.acc_extremes[i]
     if layer.op == CONV2D:
-        columns = matrix(state.i32, slot.columns, slot.fan_in, slot.positions)
-        im2col(geometry(layer, x, y), volume(state.u8, x_slot.feature, x), x.zero, columns)
+        columns = columns_of(state, slot, x_u8, x.zero)
         weights_c = matrix(state.i32, slot.weights_c, slot.out, slot.fan_in)
-        out = matrix(state.u8, y_slot.feature, slot.positions, slot.out)
-        acc = state.sums_i32[: slot.positions]
-        conv2d_forward_u8(requantizer_, y.zero, lower, columns, weights_c, bias_acc, out, acc, state.acc_extremes[i])
+        weights_t = matrix(state.f32, slot.weights_t, slot.fan_in, slot.out)
+        conv2d_forward_u8(requantizer_, y.zero, lower, columns, weights_c, weights_t, bias_acc, y_u8, acc, extremes)
     else:
-        x_u8, centred = vector(state.u8, x_slot.feature, x_slot.count), vector(state.i32, slot.columns, slot.fan_in)
+        centred = vector(state.i32, slot.columns, slot.fan_in)
         for k in range(centred.size):
             centred[k] = np.int32(x_u8[k]) - x.zero
-        weights_t = matrix(state.i32, slot.weights_t, slot.fan_in, slot.out)
-        y_u8, acc = vector(state.u8, y_slot.feature, y_slot.count), state.sums_i32[: slot.out]
-        linear_forward_u8(requantizer_, y.zero, lower, centred, weights_t, bias_acc, y_u8, acc, state.acc_extremes[i])
+        weights_t_i32 = matrix(state.i32, slot.weights_t, slot.fan_in, slot.out)
+        linear_forward_u8(requantizer_, y.zero, lower, centred, weights_t_i32, bias_acc, y_u8, acc, extremes)
 
 
 @njit
-def forward_float(state, layer, slot, x, y, x_slot, y_slot):
+def forward_float(state, layer, slot, x_slot, y_slot):
     """Convolution or linear layer on float32 (SPEC.md 4.2)."""
     relu = layer.flagset & LAYER_RELU != 0
     bias = vector(state.f32, slot.bias, slot.out)
+    x, y = vector(state.f32, x_slot.feature, x_slot.count), vector(state.f32, y_slot.feature, y_slot.count)
     if layer.op == CONV2D:
-        columns = matrix(state.f32, slot.columns, slot.fan_in, slot.positions)
-        im2col(geometry(layer, x, y), volume(state.f32, x_slot.feature, x), np.float32(0), columns)
+        columns = columns_of(state, slot, x, np.float32(0))
         weights = matrix(state.f32, slot.weights, slot.out, slot.fan_in)
-        out = matrix(state.f32, y_slot.feature, slot.positions, slot.out)
-        conv2d_forward_f32(relu, columns, weights, bias, out, state.sums_f32[: slot.positions])
+        conv2d_forward_f32(relu, columns, weights, bias, y.reshape((slot.positions, slot.out)), state.sums_f32[: slot.positions])
     else:
-        weights_t = matrix(state.f32, slot.weights_t, slot.fan_in, slot.out)
-        x_f32, y_f32 = vector(state.f32, x_slot.feature, x_slot.count), vector(state.f32, y_slot.feature, y_slot.count)
-        linear_forward_f32(relu, x_f32, weights_t, bias, y_f32)
+        linear_forward_f32(relu, x, matrix(state.f32, slot.weights_t, slot.fan_in, slot.out), bias, y)
 
 
 @njit
@@ -271,7 +284,7 @@ def forward_layer(state, i):
     elif y.type == U8:
         forward_quantized(state, i, layer, slot, x, y, x_slot, y_slot)
     else:
-        forward_float(state, layer, slot, x, y, x_slot, y_slot)
+        forward_float(state, layer, slot, x_slot, y_slot)
 
 
 @njit
@@ -332,10 +345,8 @@ def backward_weight_layer(state, i):
         gradient = matrix(state.i32, slot.gradient, slot.out, slot.fan_in)
         bias_gradient = vector(state.i32, slot.bias_gradient, slot.out)
         if layer.op == CONV2D:
-            columns = matrix(state.i32, slot.columns, slot.fan_in, slot.positions)
-            error2 = error.reshape((slot.positions, slot.out))
-            row = state.sums_i32[: slot.positions]
-            conv2d_backward_weight_u8(slot.fraction_bits, columns, error2, gradient, bias_gradient, row)
+            columns = matrix(state.f32, slot.columns, slot.fan_in, slot.positions)
+            conv2d_backward_weight_u8(slot.fraction_bits, columns, error.reshape((slot.positions, slot.out)), gradient, bias_gradient)
         else:
             centred = vector(state.i32, slot.columns, slot.fan_in)
             linear_backward_weight_u8(slot.fraction_bits, error, centred, gradient, bias_gradient)

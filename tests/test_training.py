@@ -109,9 +109,7 @@ def test_hazard_largest_gradient_is_exact():
         from fqt_ref.kernels.conv2d import conv2d_backward_weight_u8
 
         rows = n // 16
-        conv2d_backward_weight_u8(
-            bits, np.full((1, rows), 255, np.int32), np.full((rows, 1), 127, np.int32), gradient, bias, np.zeros(rows, np.int32)
-        )
+        conv2d_backward_weight_u8(bits, np.full((1, rows), 255, np.float32), np.full((rows, 1), 127, np.int32), gradient, bias)
     assert int(gradient[0, 0]) == 127 * 255 * n << bits
 
 

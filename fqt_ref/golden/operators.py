@@ -75,21 +75,23 @@ def array(g: Geometry) -> np.ndarray:
 def forward_u8(op: str, g: Geometry, z_x, z_w, z_y, lower, m, x, w, bias_acc):
     """Quantized convolution or linear layer from plain arrays. Returns (y, extremes)."""
     y, extremes = np.zeros(g.out_h * g.out_w * g.out_c, np.uint8), np.array([2**31 - 1, -(2**31)], I32)
-    centred = w.astype(I32).reshape(g.out_c, -1) - I32(z_w)
+    centred, acc = w.astype(I32).reshape(g.out_c, -1) - I32(z_w), np.zeros(y.size, I32)
     if op == "conv2d":
-        columns = columns_of(g, x, I32(z_x), I32)
-        out, acc = y.reshape(-1, g.out_c), np.zeros(columns.shape[1], I32)
-        conv2d.conv2d_forward_u8(requantizer(F32(m)), z_y, lower, columns, centred, bias_acc, out, acc, extremes)
+        weights_t = np.ascontiguousarray(centred.T, F32)
+        conv2d.conv2d_forward_u8(requantizer(F32(m)), z_y, lower, columns_of(g, x, I32(z_x)), centred, weights_t, bias_acc, y, acc, extremes)
     else:
-        x_centred, weights_t, acc = x.astype(I32) - I32(z_x), np.ascontiguousarray(centred.T), np.zeros(g.out_c, I32)
+        x_centred, weights_t = x.astype(I32) - I32(z_x), np.ascontiguousarray(centred.T)
         linear.linear_forward_u8(requantizer(F32(m)), z_y, lower, x_centred, weights_t, bias_acc, y, acc, extremes)
     return y, extremes
 
 
-def columns_of(g: Geometry, x, zero, dtype) -> np.ndarray:
+def columns_of(g: Geometry, x, zero) -> np.ndarray:
     """im2col of a flat input."""
-    columns = np.zeros((fan_in(g), g.out_h * g.out_w), dtype)
-    conv2d.im2col(g, x.reshape(g.in_h, g.in_w, g.in_c), zero, columns)
+    shape, padded = (fan_in(g), g.out_h * g.out_w), np.zeros(x.size + 1, F32)
+    table, columns = np.zeros(shape, np.uint32), np.zeros(shape, F32)
+    conv2d.fill_taps(g, table)
+    conv2d.centre(x, zero, padded)
+    conv2d.im2col(table, padded, columns)
     return columns
 
 
@@ -109,8 +111,8 @@ def backward_weight_u8(op: str, g: Geometry, z_x, bits, e, x, gradient, bias_gra
     """Weight gradient added to the given sums. Returns (G, G_b)."""
     gradient, bias_gradient = gradient.copy().reshape(g.out_c, -1), bias_gradient.copy()
     if op == "conv2d":
-        columns, wide = columns_of(g, x, I32(z_x), I32), e.astype(I32).reshape(-1, g.out_c)
-        conv2d.conv2d_backward_weight_u8(bits, columns, wide, gradient, bias_gradient, np.zeros(columns.shape[1], I32))
+        wide = e.astype(I32).reshape(-1, g.out_c)
+        conv2d.conv2d_backward_weight_u8(bits, columns_of(g, x, I32(z_x)), wide, gradient, bias_gradient)
     else:
         linear.linear_backward_weight_u8(bits, e.astype(I32), x.astype(I32) - I32(z_x), gradient, bias_gradient)
     return gradient, bias_gradient
@@ -120,7 +122,7 @@ def forward_f32(op: str, g: Geometry, relu, x, w, b):
     """Float32 convolution or linear layer from plain arrays."""
     y, weights = np.zeros(g.out_h * g.out_w * g.out_c, F32), w.reshape(g.out_c, -1)
     if op == "conv2d":
-        columns = columns_of(g, x, F32(0), F32)
+        columns = columns_of(g, x, F32(0))
         conv2d.conv2d_forward_f32(bool(relu), columns, weights, b, y.reshape(-1, g.out_c), np.zeros(columns.shape[1], F32))
     else:
         linear.linear_forward_f32(bool(relu), x, np.ascontiguousarray(weights.T), b, y)
@@ -141,7 +143,7 @@ def backward_weight_f32(op: str, g: Geometry, e, x, gradient, bias_gradient):
     """Float32 weight gradient added to the given sums."""
     gradient, bias_gradient = gradient.copy().reshape(g.out_c, -1), bias_gradient.copy()
     if op == "conv2d":
-        columns, patch = columns_of(g, x, F32(0), F32), np.zeros(fan_in(g), F32)
+        columns, patch = columns_of(g, x, F32(0)), np.zeros(fan_in(g), F32)
         conv2d.conv2d_backward_weight_f32(columns, e.reshape(-1, g.out_c), gradient, bias_gradient, patch)
     else:
         linear.linear_backward_weight_f32(e, x, gradient, bias_gradient)

@@ -5,6 +5,10 @@ import numpy as np
 
 from fqt_ref.arithmetic import ERROR_MAX, requantize
 from fqt_ref.jit import njit
+from fqt_ref.sparse_update import channel_norms
+
+LARGEST_INPUT = 255  # |x - z_x|
+EXACT_IN_FLOAT32 = 1 << 24
 
 
 @njit
@@ -16,25 +20,51 @@ def taps(position, stride, pad, kernel, size):
 
 
 @njit
-def im2col(g, x, zero, columns):
-    """columns[k, position] = x - zero under tap k = (ky, kx, ci), 0 in the padding.
-
-    x: uint8 or float32[h, w, c]; columns: int32 or float32[fan_in, positions].
-    """
+def fill_taps(g, table):
+    """table[k, position] = index in the flat input under tap k = (ky, kx, ci); input size in the padding. uint32[fan_in, positions]."""
     k = 0
     for ky in range(g.kernel_h):
         for kx in range(g.kernel_w):
             for ci in range(g.in_c):
-                row = columns[k].reshape((g.out_h, g.out_w))
+                for position in range(table.shape[1]):
+                    iy = position // g.out_w * g.stride_h + ky - g.pad_top
+                    ix = position % g.out_w * g.stride_w + kx - g.pad_left
+                    inside = 0 <= iy < g.in_h and 0 <= ix < g.in_w
+                    table[k, position] = (iy * g.in_w + ix) * g.in_c + ci if inside else g.in_h * g.in_w * g.in_c
                 k += 1
-                for oy in range(g.out_h):
-                    iy = oy * g.stride_h + ky - g.pad_top
-                    if iy < 0 or iy >= g.in_h:
-                        row[oy, :] = 0
-                        continue
-                    for ox in range(g.out_w):
-                        ix = ox * g.stride_w + kx - g.pad_left
-                        row[oy, ox] = x[iy, ix, ci] - zero if 0 <= ix < g.in_w else 0
+
+
+@njit
+def centre(x, zero, padded):
+    """padded = x - zero as float32, and one 0 behind, which is the padding. x: uint8 or float32[n]; padded: float32[n + 1]."""
+    for i in range(x.size):
+        padded[i] = x[i] - zero
+    padded[x.size] = 0
+
+
+@njit
+def im2col(table, padded, columns):
+    """columns[k, position] = the input under tap k. table: see fill_taps; padded: see centre; columns: float32[fan_in, positions]."""
+    taps, values = table.reshape(table.size), columns.reshape(columns.size)
+    for j in range(taps.size):
+        values[j] = padded[taps[j]]
+
+
+@njit
+def integer_dot(a, b, bound, out):
+    """out = a b, exact, for matrices of integers that are kept in float32. bound >= any sum of |a| |b|; out: int32.
+
+    Below 2^24 every partial sum is a float32, whatever their order; float64 holds all others.
+    """
+    flat = out.reshape(out.size)
+    if bound < EXACT_IN_FLOAT32:
+        product = np.dot(a, b).reshape(out.size)
+        for i in range(flat.size):
+            flat[i] = np.int32(product[i])
+    else:
+        product_f64 = np.dot(a.astype(np.float64), b.astype(np.float64)).reshape(out.size)
+        for i in range(flat.size):
+            flat[i] = np.int32(product_f64[i])
 
 
 @njit
@@ -78,20 +108,33 @@ def widen_extremes(acc, extremes):
 
 
 @njit
-def conv2d_forward_u8(requantizer, zero_y, lower, columns, weights_c, bias_acc, y, acc, extremes):
+def largest_norm(rows):
+    """Largest l1 norm of a row. rows: int32[n, m]."""
+    largest = 0
+    for row in range(rows.shape[0]):
+        norm = np.int32(0)
+        for value in rows[row]:
+            norm += np.int32(abs(value))
+        largest = max(largest, np.int64(norm))
+    return largest
+
+
+@njit
+def conv2d_forward_u8(requantizer, zero_y, lower, columns, weights_c, weights_t, bias_acc, y, acc, extremes):
     """Eq. 3, quantized: y = clamp(requantize(bias_acc + sum (x - z_x)(w - z_w)) + z_y, lower, 255).
 
-    columns: int32[fan_in, positions], see im2col; weights_c: int32[out, fan_in]; bias_acc: int32[out]; y: uint8[positions, out];
-    acc: int32[positions], scratch; extremes: int32[2], least and greatest accumulator, widened.
+    columns: float32[fan_in, positions], see im2col; weights_c: int32[out, fan_in]; weights_t: float32[fan_in, out];
+    bias_acc: int32[out]; y: uint8[positions * out]; acc: int32[positions * out], scratch;
+    extremes: int32[2], least and greatest accumulator, widened.
     """
-    row = np.empty(acc.size, np.uint8)
-    for co in range(bias_acc.size):
-        acc[:] = bias_acc[co]
-        add_products(columns, weights_c[co], acc)
-        widen_extremes(acc, extremes)
-        requantize_row(acc, requantizer, zero_y, lower, row)
-        for p in range(acc.size):
-            y[p, co] = row[p]
+    sums = acc.reshape((columns.shape[1], bias_acc.size))
+    integer_dot(columns.T, weights_t, LARGEST_INPUT * largest_norm(weights_c), sums)
+    for position in range(sums.shape[0]):
+        row = sums[position]
+        for co in range(row.size):
+            row[co] += bias_acc[co]
+    widen_extremes(acc, extremes)
+    requantize_row(acc, requantizer, zero_y, lower, y)
 
 
 @njit
@@ -182,25 +225,22 @@ def conv2d_backward_input_f32(g, masked, error, weights_c, x, dx):
 
 
 @njit
-def conv2d_backward_weight_u8(fraction_bits, columns, error, gradient, bias_gradient, row):
+def conv2d_backward_weight_u8(fraction_bits, columns, error, gradient, bias_gradient):
     """Eq. 2, summed over the minibatch: G += 2^k e (x - z_x), G_b += e; the k low bits hold the weights' residuals (SPEC.md 6.1).
 
-    columns: int32[fan_in, positions]; error: int32[positions, out]; gradient: int32[out, fan_in]; bias_gradient: int32[out];
-    row: int32[positions], scratch.
+    columns: float32[fan_in, positions]; error: int32[positions, out]; gradient: int32[out, fan_in]; bias_gradient: int32[out].
     """
-    for co in range(bias_gradient.size):
-        total = np.int32(0)
-        for p in range(row.size):
-            total += error[p, co]
-            row[p] = error[p, co] << fraction_bits
-        bias_gradient[co] += total
-        out = gradient[co]
+    norms, sums = np.zeros(bias_gradient.size, np.int32), np.zeros(gradient.shape, np.int32)
+    channel_norms(error, norms)
+    integer_dot(error.astype(np.float32).T, columns.T, LARGEST_INPUT * np.int64(norms.max()), sums)
+    for position in range(error.shape[0]):
+        row = error[position]
+        for co in range(row.size):
+            bias_gradient[co] += row[co]
+    for co in range(gradient.shape[0]):
+        out, added = gradient[co], sums[co]
         for k in range(out.size):
-            values = columns[k]
-            dot = np.int32(0)
-            for p in range(row.size):
-                dot += np.int32(row[p] * values[p])
-            out[k] += dot
+            out[k] += added[k] << fraction_bits
 
 
 @njit
