@@ -1,20 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a description to a network with random weights, calibrated on real samples, in one of the three configurations.
-
-All steps run in float32 in a written order, so that one seed gives the same bits on every machine.
-"""
-
-from math import sqrt
+"""From a description to a network with random weights, calibrated on real samples, in one of the three configurations."""
 
 import numpy as np
 
-from fqt_ref.arithmetic import STREAM_INITIAL_WEIGHTS, random_key, random_word
-from fqt_ref.batch_norm import channel_statistics, fold_batch_norm
+from fqt_ref.calibrate import fresh_layer, quantize_layer
 from fqt_ref.errors import FqtError
-from fqt_ref.jit import njit
-from fqt_ref.kernels.conv2d import centre, conv2d_forward_f32, fill_taps, im2col, relu_f32
-from fqt_ref.kernels.linear import linear_forward_f32
-from fqt_ref.kernels.max_pool2d import max_pool2d_forward
 from fqt_ref.models.describe import Conv2d, Layer, Linear, MaxPool2d
 from fqt_ref.network import (
     CONV2D,
@@ -32,46 +22,8 @@ from fqt_ref.network import (
     Geometry,
     Network,
 )
-from fqt_ref.quantize import grid, quantize_bias, quantize_u8
 
 CONFIGS = ("uint8", "mixed", "float32")
-
-
-@njit
-def random_weights(seed, layer, weights):
-    """He initialization: uniform in +-sqrt(6 / fan_in) from 24-bit random numbers (SPEC.md 3). weights: float32[out, fan_in]."""
-    key = random_key(seed, 0, STREAM_INITIAL_WEIGHTS + layer)
-    bound = np.float32(sqrt(np.float32(6) / np.float32(weights.shape[1])))
-    flat = weights.reshape(weights.size)
-    for i in range(flat.size):
-        unit = np.float32(random_word(key, i) >> 8) * np.float32(2.0**-23) - np.float32(1)
-        flat[i] = unit * bound
-
-
-@njit
-def run_conv2d(g, x, weights, bias, y):
-    """A convolution over many samples. x: float32[n, h * w * c]; weights: float32[out, fan_in]; y: float32[n, positions, out]."""
-    table = np.zeros((weights.shape[1], y.shape[1]), np.uint32)
-    fill_taps(g, table)
-    columns, padded, acc = np.zeros(table.shape, np.float32), np.zeros(x.shape[1] + 1, np.float32), np.zeros(y.shape[1], np.float32)
-    for j in range(x.shape[0]):
-        centre(x[j], np.float32(0), padded)
-        im2col(table, padded, columns)
-        conv2d_forward_f32(False, columns, weights, bias, y[j], acc)
-
-
-@njit
-def run_linear(x, weights_t, bias, y):
-    """A linear layer over many samples. x: float32[n, in]; y: float32[n, out]."""
-    for j in range(x.shape[0]):
-        linear_forward_f32(False, x[j], weights_t, bias, y[j])
-
-
-@njit
-def run_max_pool2d(g, x, y):
-    """Max pooling over many samples. x: float32[n, h, w, c]."""
-    for j in range(x.shape[0]):
-        max_pool2d_forward(g, x[j], y[j])
 
 
 def conv_output(size: int, kernel: int, stride: int, pad: int) -> int:
@@ -147,20 +99,11 @@ class Builder:
             self.dequantize()
         g = layer_geometry(layer, self.shape)
         fan_in = g.in_h * g.in_w * g.in_c if isinstance(layer, Linear) else g.kernel_h * g.kernel_w * g.in_c
-        weights = np.zeros((g.out_c, fan_in), np.float32)
-        random_weights(self.seed, len(self.layers), weights)
-        bias = np.zeros(g.out_c, np.float32)
-        outputs = self.run(layer, g, weights, bias)
-        if layer.batch_norm:
-            mean, variance = np.zeros(g.out_c, np.float32), np.zeros(g.out_c, np.float32)
-            channel_statistics(outputs.reshape(-1, g.out_c), mean, variance)
-            fold_batch_norm(weights, bias, np.ones(g.out_c, np.float32), np.zeros(g.out_c, np.float32), mean, variance)
-            outputs = self.run(layer, g, weights, bias)
-        if layer.relu:
-            relu_f32(outputs.reshape(-1))
-        self.shape, self.relu = (g.out_h, g.out_w, g.out_c), layer.relu
-        self.values = outputs.reshape(len(outputs), -1)
         op = LINEAR if isinstance(layer, Linear) else CONV2D
+        weights, bias = np.zeros((g.out_c, fan_in), np.float32), np.zeros(g.out_c, np.float32)
+        outputs = np.zeros((len(self.values), g.out_h * g.out_w * g.out_c), np.float32)
+        fresh_layer(op, g, self.seed, len(self.layers), layer.batch_norm, layer.relu, self.values, weights, bias, outputs)
+        self.shape, self.relu, self.values = (g.out_h, g.out_w, g.out_c), layer.relu, outputs
         flags = LAYER_TRAINABLE | (LAYER_RELU if layer.relu else 0)
         pads = layer.padding if isinstance(layer, Conv2d) else None
         shape = (g.out_c, g.kernel_h, g.kernel_w, fan_in // (g.kernel_h * g.kernel_w))
@@ -168,32 +111,18 @@ class Builder:
         if self.tensors[-1]["type"] == F32:
             self.append(op, g, flags, self.float_tensor(tensor_flags), weights.reshape(shape), bias, pads=pads)
             return
-        scale, zero = grid(weights.min(), weights.max())
         quantized, bias_q20 = np.zeros(weights.size, np.uint8), np.zeros(g.out_c, np.int32)
-        quantize_u8(weights.reshape(-1), scale, zero, quantized)
-        quantize_bias(bias, bias_q20)
-        lo, hi = min(self.values.min(), np.float32(0)), max(self.values.max(), np.float32(0))
-        y_scale, y_zero = grid(lo, hi)
+        scale, zero, lo, hi, y_scale, y_zero = quantize_layer(weights, bias, outputs, quantized, bias_q20)
         tensor = self.tensor(U8, tensor_flags | TENSOR_ADAPTIVE, y_scale, y_zero, lo, hi)
         self.append(op, g, flags, tensor, quantized.reshape(shape), bias_q20, scale, zero, pads)
-
-    def run(self, layer, g, weights, bias):
-        """Pre-activations of all samples. Returns float32[n, positions, out]."""
-        n = len(self.values)
-        y = np.zeros((n, g.out_h * g.out_w, g.out_c), np.float32)
-        if isinstance(layer, Linear):
-            run_linear(self.values, np.ascontiguousarray(weights.T), bias, y.reshape(n, g.out_c))
-        else:
-            run_conv2d(g, self.values, weights, bias, y)
-        return y
 
     def add_max_pool(self, layer: MaxPool2d):
         """Max pooling keeps type, scale and zero point."""
         g = layer_geometry(layer, self.shape)
-        n = len(self.values)
-        y = np.zeros((n, g.out_h, g.out_w, g.out_c), np.float32)
-        run_max_pool2d(g, self.values.reshape(n, g.in_h, g.in_w, g.in_c), y)
-        self.shape, self.values = (g.out_h, g.out_w, g.out_c), y.reshape(n, -1)
+        y = np.zeros((len(self.values), g.out_h * g.out_w * g.out_c), np.float32)
+        no_weights, no_bias = np.zeros((0, 0), np.float32), np.zeros(0, np.float32)
+        fresh_layer(MAX_POOL2D, g, 0, 0, False, False, self.values, no_weights, no_bias, y)
+        self.shape, self.values = (g.out_h, g.out_w, g.out_c), y
         before = self.tensors[-1]
         tensor = self.tensor(before["type"], before["flagset"] & TENSOR_RELU, before["scale"], before["zero"], before["lo"], before["hi"])
         self.append(MAX_POOL2D, g, 0, tensor)

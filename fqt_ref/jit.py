@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """How every kernel is compiled: cached, without the GIL, and never with fastmath."""
 
+import gc
+import importlib
+import importlib.util
 import os
+import sys
+from types import ModuleType
 
 if "NUMBA_CPU_FEATURES" not in os.environ:
     # LLVM prefers 256-bit vectors on AVX-512 machines; the 512-bit ones are 1.2 times as fast here (scripts/bench_engine.py).
@@ -11,7 +16,21 @@ if "NUMBA_CPU_FEATURES" not in os.environ:
     if features.get("avx512f"):
         os.environ["NUMBA_CPU_FEATURES"] = features.flatten() + ",-prefer-256-bit"
 
-import numba
+if "scipy.linalg" not in sys.modules:
+    # Numba takes its matrix products from one small extension module of scipy's, but importing the package around it takes a third of our
+    # start: stand in for the package while that module is loaded.
+    found = importlib.util.find_spec("scipy")
+    package = ModuleType("scipy.linalg")
+    package.__path__ = [f"{path}/linalg" for path in found.submodule_search_locations]
+    sys.modules["scipy.linalg"] = package
+    importlib.import_module("scipy.linalg.cython_blas")
+    del sys.modules["scipy.linalg"]
+
+gc.disable()
+import numba  # noqa: E402
+
+gc.freeze()  # what was imported stays: 0.1 s of looking for garbage in it less
+gc.enable()
 
 # error_model="numpy": a division is one instruction, without Python's check for zero.
 njit = numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")

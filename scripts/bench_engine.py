@@ -30,6 +30,7 @@ network = initialize("mnist-cnn", describe_network("mnist-cnn", (28, 28, 1), 10)
 state = prepared_state(network)
 out = np.zeros(1, np.int64), np.zeros(1, np.int64)
 train_step.train(state, train_step.train_config(), x.reshape(48, -1), np.zeros(48, np.int64), np.zeros(1, np.int64), *out)
+print("done", flush=True)
 """
 
 
@@ -80,13 +81,14 @@ def measure(subjects: dict, rounds: int) -> dict:
     return {name: median(values[rounds // 10 :]) for name, values in times.items()}
 
 
-def first_step_seconds() -> float:
-    """Wall time from process start through the first training step, caches warm: the best of five."""
+def seconds_until_done(code: str) -> float:
+    """Wall time from process start until Python code prints a line, caches warm: the best of five."""
 
     def once() -> float:
         start = perf_counter()
-        subprocess.run([sys.executable, "-c", FIRST_STEP], check=True)
-        return perf_counter() - start
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+            process.stdout.readline()
+            return perf_counter() - start
 
     once()
     return min(once() for _ in range(5))
@@ -105,12 +107,13 @@ def main() -> None:
     for function, _ in subjects.values():
         function()
     times = measure(subjects, options.rounds)
-    start = first_step_seconds()
+    start, imports = seconds_until_done(FIRST_STEP), seconds_until_done("import numba; print('done', flush=True)")
     step, one, batch = times["engine uint8"], times["PyTorch batch 1"], times[f"PyTorch batch {BATCH}"]
     result = {
         "mnist_cnn": {"step_us": step, "torch_b1_us": one, "torch_b48_us": batch},
         "configurations": {config: times[f"engine {config}"] for config in ("uint8", "mixed", "float32")},
         "start_to_first_step_s": start,
+        "import_numba_s": imports,
     }
     if options.json:
         print(json.dumps(result))
@@ -118,7 +121,7 @@ def main() -> None:
     for name, value in times.items():
         print(f"{name:18} {value:8.1f} us a sample")
     print(f"uint8 against PyTorch batch 1: {one / step:.1f}x, against batch {BATCH}: {batch / step:.2f}x")
-    print(f"process start through the first step, warm cache: {start:.2f} s")
+    print(f"process start through the first step, warm cache: {start:.2f} s ({imports:.2f} s of it: import numba)")
 
 
 if __name__ == "__main__":

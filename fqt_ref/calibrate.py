@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The float32 network on calibration samples, layer by layer: random weights, batch norm, ranges. float32 steps in a written order.
+
+Few functions that do much: each one that Python calls costs a start of the program 30 ms.
+"""
+
+from math import sqrt
+
+import numpy as np
+
+from fqt_ref.arithmetic import STREAM_INITIAL_WEIGHTS, random_key, random_word
+from fqt_ref.batch_norm import channel_statistics, fold_batch_norm
+from fqt_ref.jit import njit
+from fqt_ref.kernels.conv2d import centre, conv2d_forward_f32, fill_taps, im2col, relu_f32
+from fqt_ref.kernels.linear import linear_forward_f32
+from fqt_ref.kernels.max_pool2d import max_pool2d_forward
+from fqt_ref.network import CONV2D, MAX_POOL2D
+from fqt_ref.quantize import grid, quantize_bias, quantize_u8
+
+
+@njit
+def random_weights(seed, layer, weights):
+    """He initialization: uniform in +-sqrt(6 / fan_in) from 24-bit random numbers (SPEC.md 3). weights: float32[out, fan_in]."""
+    key = random_key(seed, 0, STREAM_INITIAL_WEIGHTS + layer)
+    bound = np.float32(sqrt(np.float32(6) / np.float32(weights.shape[1])))
+    flat = weights.reshape(weights.size)
+    for i in range(flat.size):
+        unit = np.float32(random_word(key, i) >> 8) * np.float32(2.0**-23) - np.float32(1)
+        flat[i] = unit * bound
+
+
+@njit
+def run_conv2d(g, x, weights, bias, y):
+    """A convolution over many samples. x: float32[n, h * w * c]; weights: float32[out, fan_in]; y: float32[n, positions * out]."""
+    table = np.zeros((weights.shape[1], g.out_h * g.out_w), np.uint32)
+    fill_taps(g, table)
+    columns, padded = np.zeros(table.shape, np.float32), np.zeros(x.shape[1] + 1, np.float32)
+    acc = np.zeros(table.shape[1], np.float32)
+    for j in range(x.shape[0]):
+        centre(x[j], np.float32(0), padded)
+        im2col(table, padded, columns)
+        conv2d_forward_f32(False, columns, weights, bias, y[j].reshape((table.shape[1], bias.size)), acc)
+
+
+@njit
+def run_layer(op, g, x, weights, bias, y):
+    """Pre-activations, or pooled values, of many samples. x: float32[n, in]; weights: float32[out, fan_in]; y: float32[n, outputs]."""
+    if op == CONV2D:
+        run_conv2d(g, x, weights, bias, y)
+    elif op == MAX_POOL2D:
+        for j in range(x.shape[0]):
+            max_pool2d_forward(g, x[j].reshape((g.in_h, g.in_w, g.in_c)), y[j].reshape((g.out_h, g.out_w, g.out_c)))
+    else:
+        weights_t = weights.T.copy()
+        for j in range(x.shape[0]):
+            linear_forward_f32(False, x[j], weights_t, bias, y[j])
+
+
+@njit
+def fresh_layer(op, g, seed, layer, batch_norm, relu, x, weights, bias, y):
+    """Random weights, batch norm with the samples' statistics folded into them, and the layer's outputs y. See run_layer."""
+    random_weights(seed, layer, weights)
+    run_layer(op, g, x, weights, bias, y)
+    if batch_norm:
+        mean, variance = np.zeros(bias.size, np.float32), np.zeros(bias.size, np.float32)
+        channel_statistics(y.reshape((y.size // bias.size, bias.size)), mean, variance)
+        fold_batch_norm(weights, bias, np.ones(bias.size, np.float32), np.zeros(bias.size, np.float32), mean, variance)
+        run_layer(op, g, x, weights, bias, y)
+    if relu:
+        relu_f32(y.reshape(y.size))
+
+
+@njit
+def quantize_layer(weights, bias, y, weights_u8, bias_q20):
+    """Quantized parameters, and the grids of weights and outputs. weights: float32[out, fan_in]; y: float32[n, outputs].
+
+    Returns (weight scale, weight zero point, lo, hi, output scale, output zero point).
+    """
+    scale, zero = grid(weights.min(), weights.max())
+    quantize_u8(weights.reshape(weights.size), scale, zero, weights_u8)
+    quantize_bias(bias, bias_q20)
+    lo, hi = min(y.min(), np.float32(0)), max(y.max(), np.float32(0))
+    y_scale, y_zero = grid(lo, hi)
+    return scale, zero, lo, hi, y_scale, y_zero
