@@ -28,6 +28,15 @@ def show(as_json: bool, result: dict[str, Any], lines: Callable[[], list[str]]) 
     click.echo(json.dumps(result) if as_json else "\n".join(lines()))
 
 
+def say_if_slow() -> None:
+    """The first start on a machine is silent for long: say why."""
+    from fqt_ref.jit import is_compiled
+    from fqt_ref.train_step import train
+
+    if not is_compiled(train):
+        say("compiling the engine for this machine: once, about two minutes")
+
+
 @contextmanager
 def progress(title: str, total: float):
     """A progress bar on standard error; yields advance(n, text)."""
@@ -89,6 +98,7 @@ def train(
 
         require_matplotlib()
     images = load(data, data_dir)
+    say_if_slow()
     if source is None:
         start = fresh_network(network, config, images, seed, train_last)
     else:
@@ -142,6 +152,7 @@ def evaluate(model, data, data_dir, threads, as_json) -> None:
     network = model_file.read(model)
     images = load(data, data_dir)
     check_fits(network, images)
+    say_if_slow()
     predictions = predictions_of(prepared_state(network), images.test_x, threads)
     correct = int(np.sum(predictions == images.test_y))
     accuracy = correct / len(predictions)
@@ -170,6 +181,7 @@ def golden(only_check, golden_dir, as_json) -> None:
     from fqt_ref import golden as vectors
 
     folder = golden_dir or vectors.DEFAULT_DIR
+    say_if_slow()
     with progress("golden vectors", vectors.FILES) as advance:
         files = vectors.generate(lambda name: advance(1, name))
     if only_check:
@@ -192,6 +204,7 @@ def crosscheck(target, networks, steps, seed, as_json) -> None:
     """Train random networks here and in the C library on a target, and compare every tensor of every step. Exit code 1 at a difference."""
     from fqt_ref.crosscheck import crosscheck as run
 
+    say_if_slow()
     with progress(f"crosscheck on {target}", networks) as advance:
         result = run(target, networks, steps, seed, advance)
     lines = [f"{target}: {result['networks']} networks, {result['steps']} steps each, {result['values_compared']} values compared, "

@@ -3,10 +3,12 @@
 
 import gc
 import importlib
-import importlib.util
 import os
 import sys
+from pathlib import Path
 from types import ModuleType
+
+import scipy
 
 if "NUMBA_CPU_FEATURES" not in os.environ:
     # LLVM prefers 256-bit vectors on AVX-512 machines; the 512-bit ones are 1.2 times as fast here (scripts/bench_engine.py).
@@ -19,9 +21,8 @@ if "NUMBA_CPU_FEATURES" not in os.environ:
 if "scipy.linalg" not in sys.modules:
     # Numba takes its matrix products from one small extension module of scipy's, but importing the package around it takes a third of our
     # start: stand in for the package while that module is loaded.
-    found = importlib.util.find_spec("scipy")
     package = ModuleType("scipy.linalg")
-    package.__path__ = [f"{path}/linalg" for path in found.submodule_search_locations]
+    package.__path__ = [f"{path}/linalg" for path in scipy.__path__]
     sys.modules["scipy.linalg"] = package
     importlib.import_module("scipy.linalg.cython_blas")
     del sys.modules["scipy.linalg"]
@@ -34,3 +35,9 @@ gc.enable()
 
 # error_model="numpy": a division is one instruction, without Python's check for zero.
 njit = numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
+
+
+def is_compiled(function) -> bool:
+    """Whether the cache holds a compiled form of an njit function (plain Python counts as compiled)."""
+    cache = getattr(function, "_cache", None)
+    return cache is None or any(Path(cache.cache_path).glob(f"*.{function.__name__}-*.nbi"))

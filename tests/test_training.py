@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training as a whole: it learns, it repeats itself, it leaves frozen layers alone; and hazards of its arithmetic."""
 
+import naive
 import numpy as np
 import pytest
 
@@ -9,6 +10,8 @@ from fqt_ref import train_step as ts
 from fqt_ref.batch_norm import channel_statistics, fold_batch_norm
 from fqt_ref.datasets import load
 from fqt_ref.golden.steps import CONFIGS
+from fqt_ref.kernels.conv2d import conv2d_backward_weight_u8, integer_dot
+from fqt_ref.kernels.softmax_cross_entropy import EXP2_TABLE
 from fqt_ref.models import Conv2d, Linear
 from fqt_ref.network import U8, network_of
 from fqt_ref.optimizers.standardized_sgd import fraction_bits_of
@@ -106,11 +109,24 @@ def test_hazard_largest_gradient_is_exact():
     bits = fraction_bits_of(1, n)
     gradient, bias = np.zeros((1, 1), np.int32), np.zeros(1, np.int32)
     for _ in range(16):
-        from fqt_ref.kernels.conv2d import conv2d_backward_weight_u8
-
         rows = n // 16
         conv2d_backward_weight_u8(bits, np.full((1, rows), 255, np.float32), np.full((rows, 1), 127, np.int32), gradient, bias)
     assert int(gradient[0, 0]) == 127 * 255 * n << bits
+
+
+@pytest.mark.parametrize("terms", [258, 259, 4000])
+def test_integer_dot_is_exact_on_both_sides_of_its_bound(terms):
+    # 258 products of 255 * 255 are the most that float32 adds up exactly.
+    rng = np.random.RandomState(0)
+    a, b = np.full((5, terms), 255, np.int64), np.full((terms, 3), 255, np.int64)
+    a[1:], b[:, 1:] = rng.randint(-255, 256, (4, terms)), rng.randint(-255, 256, (terms, 2))
+    out = np.zeros((5, 3), np.int32)
+    integer_dot(np.asfortranarray(a, np.float32), b.astype(np.float32), 255 * 255 * terms, out)
+    assert np.array_equal(out, a @ b)
+
+
+def test_table_of_powers_is_the_exact_one():
+    assert EXP2_TABLE.tolist() == naive.EXP2
 
 
 def test_batch_norm_folds_to_unit_statistics():

@@ -15,8 +15,9 @@ from fqt_ref.model_file import read
 from fqt_ref.state import state_checksum
 from fqt_ref.training import prepared_state
 
-# The boards whose suites have run with the present arithmetic; the others join when a whole run is measured.
-PLATFORMS = ("qemu_cortex_m0", "qemu_cortex_m3")
+PLATFORMS = ("qemu_cortex_m0", "qemu_cortex_m0_256k", "qemu_cortex_m3", "qemu_cortex_m4", "qemu_cortex_m7")
+# 16 KB of RAM hold the smallest network, but not the application.
+APPLICATION_PLATFORMS = PLATFORMS[1:]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def workspace():
 
 @pytest.fixture(scope="module")
 def report(workspace, tmp_path_factory):
-    """Twister's report of all suites on all emulated boards."""
+    """Twister's report of all suites and the application on all emulated boards."""
     base, env = workspace
     out = tmp_path_factory.mktemp("twister")
     platforms = [argument for name in PLATFORMS for argument in ("-p", name)]
@@ -40,7 +41,7 @@ def report(workspace, tmp_path_factory):
         zephyr.python_for(base),
         str(base / "scripts" / "twister"),
         "-T",
-        str(zephyr.APP / "tests"),
+        str(zephyr.APP),
         "-A",
         str(zephyr.APP / "boards"),
     ]
@@ -63,14 +64,21 @@ def test_every_board_ran_every_kind_of_suite(report):
     ran = {(s["platform"].split("/")[0], s["name"]) for s in suites if s["status"] == "passed"}
     for platform in PLATFORMS:
         names = " ".join(name for board, name in ran if board == platform)
-        for kind in ("operators", "training_step", "trajectory", "preemption"):
+        for kind in ("model_file", "operators", "training_step", "trajectory", "preemption"):
             assert kind in names, f"{platform} did not run {kind}: {names}"
+
+
+def test_application_learns_and_obeys_its_shell(report):
+    _, suites = report
+    ran = {(s["platform"].split("/")[0], s["name"].split("/")[-1]) for s in suites if s["status"] == "passed"}
+    for platform in APPLICATION_PLATFORMS:
+        assert {(platform, "sample.fqt.learns"), (platform, "sample.fqt.shell")} <= ran
 
 
 def test_every_case_passed(report):
     _, suites = report
     cases = [c for s in suites if s["status"] == "passed" for c in s.get("testcases", [])]
-    assert len(cases) >= 13
+    assert len(cases) >= 80
     assert {c["status"] for c in cases} <= {"passed", "skipped"}
 
 

@@ -77,8 +77,8 @@ def forward_u8(op: str, g: Geometry, z_x, z_w, z_y, lower, m, x, w, bias_acc):
     y, extremes = np.zeros(g.out_h * g.out_w * g.out_c, np.uint8), np.array([2**31 - 1, -(2**31)], I32)
     centred, acc = w.astype(I32).reshape(g.out_c, -1) - I32(z_w), np.zeros(y.size, I32)
     if op == "conv2d":
-        weights_t = np.ascontiguousarray(centred.T, F32)
-        conv2d.conv2d_forward_u8(requantizer(F32(m)), z_y, lower, columns_of(g, x, I32(z_x)), centred, weights_t, bias_acc, y, acc, extremes)
+        columns, weights_t = columns_of(g, x, I32(z_x)), np.ascontiguousarray(centred.T, F32)
+        conv2d.conv2d_forward_u8(requantizer(F32(m)), z_y, lower, columns, centred, weights_t, bias_acc, y, acc, extremes)
     else:
         x_centred, weights_t = x.astype(I32) - I32(z_x), np.ascontiguousarray(centred.T)
         linear.linear_forward_u8(requantizer(F32(m)), z_y, lower, x_centred, weights_t, bias_acc, y, acc, extremes)

@@ -29,8 +29,7 @@ def test_learns_stops_and_goes_on(dut: DeviceAdapter, shell: Shell):
     assert answer(shell, "fqt checksum", r"fqt: checksum (0x[0-9a-f]{8})")[1] == checksum[1]
 
     answer(shell, "fqt start 20", "fqt: training running")
-    ended = dut.readlines_until(regex=r"fqt: checksum 0x[0-9a-f]{8} step \d+", timeout=60)[-1]
-    assert f"step {stopped + 20} " in ended
+    dut.readlines_until(regex=rf"fqt: checksum 0x[0-9a-f]{{8}} step {stopped + 20} ", timeout=60)
 
 
 def test_predicts_what_it_has_learnt(shell: Shell):
@@ -41,7 +40,7 @@ def test_predicts_what_it_has_learnt(shell: Shell):
     assert right >= 14
 
 
-@pytest.mark.parametrize("index", ["64", "-1", "0x3", "3x", "99999999999999999999", '""', "A" * 60])
+@pytest.mark.parametrize("index", ["64", "-1", "0x3", "3x", "99999999999999999999", '""', "A" * 30])
 def test_index_out_of_range_is_refused(shell: Shell, index: str):
     answer(shell, f"fqt predict {index}", "fqt: error: index is a number from 0 to 63")
 

@@ -20,15 +20,17 @@ static void report(bool ended) {
     }
 }
 
+/* Runs are counted, because a short one begins and ends between two looks. */
 static void watch_training(void) {
-    bool was_running = IS_ENABLED(CONFIG_FQT_APP_AUTOSTART);
+    uint32_t reported = 0;
     for (;;) {
         k_msleep(CONFIG_FQT_APP_STATUS_PERIOD_MS);
-        bool running = training_statistics_now().running;
-        if (running || was_running) {
-            report(!running);
+        struct training_statistics now = training_statistics_now();
+        bool ended = now.runs_ended != reported;
+        if (now.running || ended) {
+            report(ended);
         }
-        was_running = running;
+        reported = now.runs_ended;
     }
 }
 

@@ -15,6 +15,7 @@ static K_CONDVAR_DEFINE(started);
 
 static bool running;
 static uint32_t steps_left; /* 0: no limit */
+static uint32_t runs_ended;
 static uint32_t steps;
 static uint32_t rejected;
 static struct recent losses;
@@ -25,6 +26,11 @@ static struct recent cycles;
 static uint64_t own_cycles(void) {
     k_thread_runtime_stats_t used;
     return k_thread_runtime_stats_get(&thread, &used) == 0 ? used.execution_cycles : 0;
+}
+
+static void end_run(void) {
+    runs_ended += running ? 1 : 0;
+    running = false;
 }
 
 static void learn(const struct sample *sample) {
@@ -39,7 +45,7 @@ static void learn(const struct sample *sample) {
     recent_add(&hits, result.prediction == sample->label ? 65536 : 0);
     steps++;
     if (steps_left > 0 && --steps_left == 0) {
-        running = false;
+        end_run();
     }
 }
 
@@ -74,7 +80,7 @@ void training_start(uint32_t count) {
 
 void training_stop(void) {
     (void)k_mutex_lock(&lock, K_FOREVER);
-    running = false;
+    end_run();
     (void)k_mutex_unlock(&lock);
 }
 
@@ -82,6 +88,7 @@ struct training_statistics training_statistics_now(void) {
     (void)k_mutex_lock(&lock, K_FOREVER);
     struct training_statistics copy = {
         .running = running,
+        .runs_ended = runs_ended,
         .steps = steps,
         .updates = learner_updates(),
         .rejected = rejected,

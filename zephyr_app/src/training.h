@@ -9,7 +9,8 @@
 /** Means are those of the last 64 samples. */
 struct training_statistics {
     bool running;
-    uint32_t steps; /**< samples learnt */
+    uint32_t runs_ended; /**< by stop, or by the number of steps that start was given */
+    uint32_t steps;      /**< samples learnt */
     uint32_t updates;
     uint32_t rejected;    /**< samples with a label that the model does not know */
     uint32_t loss;        /**< mean, Q16 */
