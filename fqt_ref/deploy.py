@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from fqt_ref.errors import FqtError
 from fqt_ref.network import U8, Network
 from fqt_ref.training import check_fits
 from fqt_ref.zephyr import APP, ROOT, cmake_options, environment, find_zephyr
+
+SECONDS_BETWEEN_STATUS = 0.5
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def build(settings: Settings, model: Path, samples: Path, say: Callable[[str], N
 
 
 def run(folder: Path, seconds: float, say: Callable[[str], None]) -> list[str]:
-    """Start a build on its emulator, show its lines for some seconds, stop it. Returns the lines."""
+    """Start a build on its emulator, show its lines for some seconds, stop it. Returns all lines, without the shell's prompt."""
     env = environment(find_zephyr())
     process = subprocess.Popen(
         ["cmake", "--build", str(folder), "--target", "run"],
@@ -125,12 +128,16 @@ def run(folder: Path, seconds: float, say: Callable[[str], None]) -> list[str]:
 
     timer = threading.Timer(seconds, stop)
     timer.start()
-    lines = []
+    lines: list[str] = []
+    shown = 0.0
     try:
         assert process.stdout is not None
         for line in process.stdout:
-            lines.append(line.rstrip())
-            if lines[-1].startswith("fqt:"):
+            prompt, marker, text = line.partition("fqt: ")  # the shell writes its prompt before
+            lines.append((marker + text or prompt).rstrip())
+            # An emulated second takes a few milliseconds: nobody reads all its status lines.
+            if marker and (not text.startswith("step ") or monotonic() > shown + SECONDS_BETWEEN_STATUS):
+                shown = monotonic()
                 say(lines[-1])
     finally:
         timer.cancel()
