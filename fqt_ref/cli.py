@@ -98,7 +98,6 @@ def train(
 
         require_matplotlib()
     images = load(data, data_dir)
-    say_if_slow()
     if source is None:
         start = fresh_network(network, config, images, seed, train_last)
     else:
@@ -106,6 +105,8 @@ def train(
         check_fits(start, images)
         if train_last is not None:
             freeze(start, train_last)
+    model_file.check_batch(start, batch_size)
+    say_if_slow()
     history, state, stopped = [], None, False
     with progress("training", epochs * len(images.train_x)) as advance:
         try:
