@@ -229,7 +229,7 @@ def solve(search: Search) -> None:
         integrality=np.concatenate([np.zeros(n), ones, [0]]),
         bounds=Bounds(lowest, highest),
         constraints=LinearConstraint(matrix, -np.inf, right),
-        options={"time_limit": max(0.0, search.deadline - monotonic())},
+        options={"time_limit": max(0.0, search.deadline - monotonic()), "mip_rel_gap": 0.0},
     )
     if answer.x is not None:  # its offsets are rounded floats: first fit in their order makes them exact, and no higher
         search.try_order([filled[k] for k in np.argsort(answer.x[:n], kind="stable")], "milp")
