@@ -10,7 +10,8 @@ from time import monotonic
 from typing import NamedTuple
 
 METHODS = ("size", "greedy", "climb", "milp")  # stages of plan(), cheapest first
-CLIMB_MOVES = 300  # of one climb; a climb that took longer seldom got there (scripts/bench_memory_plan.py)
+# Of 48 training graphs that no greedy order solved, ten climbs of 300 moves solved 47, one climb of 3000 solved 41 in 2.6 times the time.
+CLIMB_MOVES = 300
 ROUNDS = 2  # climbs from each greedy order
 MOST_PAIRS = 20_000  # of overlapping buffers that the solver is given: it can't keep its time limit while it builds larger models
 
