@@ -99,9 +99,10 @@ def main() -> None:
         wanted = [(rate, seed) for seed in range(options.seeds) for rate in (1.0, 0.1) if (name, rate, seed, options.epochs) not in done]
         with tempfile.TemporaryDirectory() as folder:
             engine_without(name, Path(folder))
+            environment = os.environ | {"PYTHONPATH": folder}
             for rate, seed in wanted:
                 command = [sys.executable, "-c", RUN, str(rate), str(seed), str(options.epochs)]
-                output = subprocess.run(command, env=os.environ | {"PYTHONPATH": folder}, check=True, capture_output=True, text=True).stdout
+                output = subprocess.run(command, env=environment, cwd=folder, check=True, capture_output=True, text=True).stdout
                 row = {"ablation": name, "lambda_min": rate, "seed": seed, "epochs": options.epochs, "test_accuracy": json.loads(output)}
                 rows.append(row)
                 with options.results.open("a") as log:

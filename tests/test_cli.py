@@ -2,6 +2,7 @@
 """The fqt command as a user meets it: results on standard output, one clear line and exit code 2 for what cannot work."""
 
 import io
+import functools
 import json
 import signal
 import subprocess
@@ -120,7 +121,10 @@ def test_plot_is_a_picture(tmp_path):
 def test_ctrl_c_keeps_what_was_learnt(tmp_path):
     path = tmp_path / "m.fqt"
     arguments = ["train", "--network", "digits-cnn", "--epochs", "100000", "-o", str(path)]
-    process = subprocess.Popen([sys.executable, "-m", "fqt_ref", *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "fqt_ref", *arguments]
+    # A shell's background jobs, and so tests that run in one, ignore Ctrl-C.
+    listens = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=listens)
     assert process.stderr is not None
     while "epoch 3:" not in process.stderr.readline():
         assert process.poll() is None

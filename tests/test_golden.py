@@ -95,9 +95,12 @@ def twin(kind: str, a: list[list]) -> tuple:
     return weighted(kind, a)
 
 
-@pytest.mark.parametrize("name", list(operators.operator_files()))
+OPERATOR_FILES = operators.operator_files()
+
+
+@pytest.mark.parametrize("name", list(OPERATOR_FILES))
 def test_engine_equals_slow_twin(name):
-    cases = operators.operator_files()[name]
+    cases = OPERATOR_FILES[name]
     assert cases
     for case in cases:
         results = twin(case.kind, [values(a) for a in case.inputs])
