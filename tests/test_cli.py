@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fqt command as a user meets it: results on standard output, one clear line and exit code 2 for what cannot work."""
 
-import io
 import functools
+import io
 import json
 import signal
 import subprocess
