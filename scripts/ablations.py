@@ -13,6 +13,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SGD = "optimizers/standardized_sgd.py"
@@ -87,27 +89,39 @@ def table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def run(name: str, wanted: list[tuple[float, int]], epochs: int) -> Iterator[dict]:
+    """Train without one choice; yields a row for each (lambda_min, seed)."""
+    if not wanted:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        engine_without(name, Path(folder))
+        environment = os.environ | {"PYTHONPATH": folder}
+        for rate, seed in wanted:
+            command = [sys.executable, "-c", RUN, str(rate), str(seed), str(epochs)]
+            output = subprocess.run(command, env=environment, cwd=folder, check=True, capture_output=True, text=True).stdout
+            yield {"ablation": name, "lambda_min": rate, "seed": seed, "epochs": epochs, "test_accuracy": json.loads(output)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--results", type=Path, default=ROOT / "docs/ablations.jsonl")
     options = parser.parse_args()
     rows = [json.loads(line) for line in options.results.read_text().splitlines()] if options.results.exists() else []
     done = {(r["ablation"], r["lambda_min"], r["seed"], r["epochs"]) for r in rows}
-    for name in ABLATIONS:
+
+    def work(name: str) -> None:
         wanted = [(rate, seed) for seed in range(options.seeds) for rate in (1.0, 0.1) if (name, rate, seed, options.epochs) not in done]
-        with tempfile.TemporaryDirectory() as folder:
-            engine_without(name, Path(folder))
-            environment = os.environ | {"PYTHONPATH": folder}
-            for rate, seed in wanted:
-                command = [sys.executable, "-c", RUN, str(rate), str(seed), str(options.epochs)]
-                output = subprocess.run(command, env=environment, cwd=folder, check=True, capture_output=True, text=True).stdout
-                row = {"ablation": name, "lambda_min": rate, "seed": seed, "epochs": options.epochs, "test_accuracy": json.loads(output)}
-                rows.append(row)
-                with options.results.open("a") as log:
-                    log.write(json.dumps(row) + "\n")
-                print(row, file=sys.stderr, flush=True)
+        for row in run(name, wanted, options.epochs):
+            rows.append(row)
+            with options.results.open("a") as log:
+                log.write(json.dumps(row) + "\n")
+            print(row, file=sys.stderr, flush=True)
+
+    with ThreadPoolExecutor(options.workers) as pool:
+        list(pool.map(work, ABLATIONS))
     print(table([r for r in rows if r["epochs"] == options.epochs]))
 
 
