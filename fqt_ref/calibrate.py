@@ -12,9 +12,10 @@ from fqt_ref.arithmetic import STREAM_INITIAL_WEIGHTS, random_key, random_word
 from fqt_ref.batch_norm import channel_statistics, fold_batch_norm
 from fqt_ref.jit import njit
 from fqt_ref.kernels.conv2d import centre, conv2d_forward_f32, fill_taps, im2col, relu_f32
+from fqt_ref.kernels.depthwise_conv2d import centre_pixels, depthwise_conv2d_forward_f32
 from fqt_ref.kernels.linear import linear_forward_f32
 from fqt_ref.kernels.max_pool2d import max_pool2d_forward
-from fqt_ref.network import CONV2D, MAX_POOL2D
+from fqt_ref.network import CONV2D, DEPTHWISE_CONV2D, MAX_POOL2D
 from fqt_ref.quantize import grid, quantize_bias, quantize_u8
 
 
@@ -33,7 +34,7 @@ def random_weights(seed, layer, weights):
 def run_conv2d(g, x, weights, bias, y):
     """A convolution over many samples. x: float32[n, h * w * c]; weights: float32[out, fan_in]; y: float32[n, positions * out]."""
     table = np.zeros((weights.shape[1], g.out_h * g.out_w), np.uint32)
-    fill_taps(g, table)
+    fill_taps(g, g.in_c, table)
     columns, padded = np.zeros(table.shape, np.float32), np.zeros(x.shape[1] + 1, np.float32)
     acc = np.zeros(table.shape[1], np.float32)
     for j in range(x.shape[0]):
@@ -43,10 +44,23 @@ def run_conv2d(g, x, weights, bias, y):
 
 
 @njit
+def run_depthwise_conv2d(g, x, weights, bias, y):
+    """The same for a depthwise convolution. weights: float32[c, taps]."""
+    table = np.zeros((weights.shape[1], g.out_h * g.out_w), np.uint32)
+    fill_taps(g, 1, table)
+    padded, weights_t = np.zeros((g.in_h * g.in_w + 1, g.in_c), np.float32), weights.T.copy()
+    for j in range(x.shape[0]):
+        centre_pixels(x[j], np.float32(0), padded)
+        depthwise_conv2d_forward_f32(False, table, padded, weights_t, bias, y[j])
+
+
+@njit
 def run_layer(op, g, x, weights, bias, y):
     """Pre-activations, or pooled values, of many samples. x: float32[n, in]; weights: float32[out, fan_in]; y: float32[n, outputs]."""
     if op == CONV2D:
         run_conv2d(g, x, weights, bias, y)
+    elif op == DEPTHWISE_CONV2D:
+        run_depthwise_conv2d(g, x, weights, bias, y)
     elif op == MAX_POOL2D:
         for j in range(x.shape[0]):
             max_pool2d_forward(g, x[j].reshape((g.in_h, g.in_w, g.in_c)), y[j].reshape((g.out_h, g.out_w, g.out_c)))

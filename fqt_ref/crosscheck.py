@@ -14,22 +14,24 @@ from fqt_ref.errors import FqtError
 from fqt_ref.golden.format import Case, case_bytes, file_bytes
 from fqt_ref.golden.steps import trace_case
 from fqt_ref.initialize import CONFIGS, freeze, initialize
-from fqt_ref.models import Conv2d, Layer, Linear, MaxPool2d
+from fqt_ref.models import Conv2d, DepthwiseConv2d, Layer, Linear, MaxPool2d
 from fqt_ref.network import Network
 
 BATCH_BYTES = 300_000  # of golden cases for one start of the target: fits the flash of the smallest machine
 
 
 def random_description(rng: np.random.RandomState, classes: int) -> list[Layer]:
-    """Up to two convolutions, perhaps a pool, up to two linear layers, of any legal kernel, stride and padding."""
+    """Up to three convolutions of both kinds, perhaps a pool, up to two linear layers, of any legal kernel, stride and padding."""
     description: list[Layer] = []
-    for _ in range(rng.randint(0, 3)):
+    for _ in range(rng.randint(0, 4)):
         kernel = (int(rng.randint(1, 4)), int(rng.randint(1, 4)))
         stride = (int(rng.randint(1, 3)), int(rng.randint(1, 3)))
         top, bottom, left, right = (int(rng.randint(0, k)) for k in (kernel[0], kernel[0], kernel[1], kernel[1]))
-        description.append(
-            Conv2d(int(rng.randint(1, 9)), kernel, stride, (top, bottom, left, right), bool(rng.randint(2)), bool(rng.randint(2)))
-        )
+        padding, relu, batch_norm = (top, bottom, left, right), bool(rng.randint(2)), bool(rng.randint(2))
+        if rng.randint(3) == 0:
+            description.append(DepthwiseConv2d(kernel, stride, padding, relu, batch_norm))
+        else:
+            description.append(Conv2d(int(rng.randint(1, 9)), kernel, stride, padding, relu, batch_norm))
     if rng.randint(2):
         kernel = (int(rng.randint(1, 3)), int(rng.randint(1, 3)))
         description.append(MaxPool2d(kernel, (int(rng.randint(1, 3)), int(rng.randint(1, 3)))))

@@ -5,9 +5,10 @@ import numpy as np
 
 from fqt_ref.calibrate import fresh_layer, quantize_layer
 from fqt_ref.errors import FqtError
-from fqt_ref.models.describe import Conv2d, Layer, Linear, MaxPool2d
+from fqt_ref.models.describe import Conv2d, DepthwiseConv2d, Layer, Linear, MaxPool2d
 from fqt_ref.network import (
     CONV2D,
+    DEPTHWISE_CONV2D,
     DEQUANTIZE,
     F32,
     LAYER,
@@ -38,7 +39,7 @@ def layer_geometry(layer: Layer, shape: tuple[int, int, int]) -> Geometry:
         return Geometry(h, w, c, 1, 1, layer.features, 1, 1, 1, 1, 0, 0)
     kernel_h, kernel_w = layer.kernel
     stride_h, stride_w = layer.stride or layer.kernel
-    top, bottom, left, right = layer.padding if isinstance(layer, Conv2d) else (0, 0, 0, 0)
+    top, bottom, left, right = layer.padding if isinstance(layer, Conv2d | DepthwiseConv2d) else (0, 0, 0, 0)
     out_h = conv_output(h, kernel_h, stride_h, top + bottom)
     out_w = conv_output(w, kernel_w, stride_w, left + right)
     if out_h < 1 or out_w < 1:
@@ -93,19 +94,23 @@ class Builder:
             flags = TENSOR_RELU if self.relu else 0
             self.append(DEQUANTIZE, Geometry(h, w, c, h, w, c, 1, 1, 1, 1, 0, 0), 0, self.float_tensor(flags))
 
-    def add_weights(self, layer: Conv2d | Linear):
+    def add_weights(self, layer: Conv2d | DepthwiseConv2d | Linear):
         """Convolution or linear layer: random weights, batch norm from the samples, folded, quantized."""
         if self.config == "float32" or (self.config == "mixed" and isinstance(layer, Linear) and layer.head):
             self.dequantize()
         g = layer_geometry(layer, self.shape)
-        fan_in = g.in_h * g.in_w * g.in_c if isinstance(layer, Linear) else g.kernel_h * g.kernel_w * g.in_c
-        op = LINEAR if isinstance(layer, Linear) else CONV2D
+        if isinstance(layer, Linear):
+            op, fan_in = LINEAR, g.in_h * g.in_w * g.in_c
+        elif isinstance(layer, DepthwiseConv2d):
+            op, fan_in = DEPTHWISE_CONV2D, g.kernel_h * g.kernel_w
+        else:
+            op, fan_in = CONV2D, g.kernel_h * g.kernel_w * g.in_c
         weights, bias = np.zeros((g.out_c, fan_in), np.float32), np.zeros(g.out_c, np.float32)
         outputs = np.zeros((len(self.values), g.out_h * g.out_w * g.out_c), np.float32)
         fresh_layer(op, g, self.seed, len(self.layers), layer.batch_norm, layer.relu, self.values, weights, bias, outputs)
         self.shape, self.relu, self.values = (g.out_h, g.out_w, g.out_c), layer.relu, outputs
         flags = LAYER_TRAINABLE | (LAYER_RELU if layer.relu else 0)
-        pads = layer.padding if isinstance(layer, Conv2d) else None
+        pads = None if isinstance(layer, Linear) else layer.padding
         shape = (g.out_c, g.kernel_h, g.kernel_w, fan_in // (g.kernel_h * g.kernel_w))
         tensor_flags = TENSOR_RELU if layer.relu else 0
         if self.tensors[-1]["type"] == F32:

@@ -11,6 +11,7 @@ from fqt_ref import ARITHMETIC_VERSION
 from fqt_ref.errors import FqtError
 from fqt_ref.network import (
     CONV2D,
+    DEPTHWISE_CONV2D,
     DEQUANTIZE,
     F32,
     LAYER,
@@ -18,6 +19,8 @@ from fqt_ref.network import (
     LAYER_TRAINABLE,
     LINEAR,
     MAX_POOL2D,
+    OP_NAMES,
+    OPS_WITH_WEIGHTS,
     TENSOR,
     TENSOR_ADAPTIVE,
     TENSOR_RELU,
@@ -163,7 +166,7 @@ def tensor_problem(tensor) -> str | None:
 
 def layer_problem(i: int, layer, x, y, data: bytes) -> str | None:
     """What is wrong with a LAYER record between its tensors."""
-    if layer["op"] not in (CONV2D, LINEAR, MAX_POOL2D, DEQUANTIZE):
+    if layer["op"] not in OP_NAMES:
         return f"operator {layer['op']} does not exist"
     if layer["flagset"] > LAYER_RELU | LAYER_TRAINABLE:
         return f"flags {layer['flagset']:#x} do not exist"
@@ -174,13 +177,13 @@ def layer_problem(i: int, layer, x, y, data: bytes) -> str | None:
     for field in ("kernel_h", "kernel_w", "stride_h", "stride_w"):
         if not 1 <= layer[field] <= 255:
             return f"{field} {layer[field]} is not in 1..255"
-    return shape_problem(layer, x, y) or (weight_problem if layer["op"] in (CONV2D, LINEAR) else plain_problem)(layer, x, y, data)
+    return shape_problem(layer, x, y) or (weight_problem if layer["op"] in OPS_WITH_WEIGHTS else plain_problem)(layer, x, y, data)
 
 
 def shape_problem(layer, x, y) -> str | None:
     """Whether the shapes on both sides fit together."""
     pads = [int(layer[f"pad_{side}"]) for side in ("top", "bottom", "left", "right")]
-    windowed = layer["op"] in (CONV2D, MAX_POOL2D)
+    windowed = layer["op"] in (CONV2D, DEPTHWISE_CONV2D, MAX_POOL2D)
     if not windowed and (any(pads) or any(layer[f] != 1 for f in ("kernel_h", "kernel_w", "stride_h", "stride_w"))):
         return "kernel and stride must be 1 and padding 0"
     if layer["op"] == MAX_POOL2D and any(pads):
@@ -202,7 +205,7 @@ def fan_in(layer, x) -> int:
     """Weights of one output channel."""
     if layer["op"] == LINEAR:
         return int(x["h"]) * int(x["w"]) * int(x["c"])
-    return int(layer["kernel_h"]) * int(layer["kernel_w"]) * int(x["c"])
+    return int(layer["kernel_h"]) * int(layer["kernel_w"]) * (1 if layer["op"] == DEPTHWISE_CONV2D else int(x["c"]))
 
 
 def weight_problem(layer, x, y, data: bytes) -> str | None:
@@ -248,9 +251,9 @@ def plain_problem(layer, x, y, data: bytes) -> str | None:
 
 def bound_problem(layer, x, y) -> str | None:
     """SPEC.md 9: no sum may overflow 32 bits."""
-    if layer["op"] not in (CONV2D, LINEAR):
+    if layer["op"] not in OPS_WITH_WEIGHTS:
         return None
-    fan_out = int(layer["kernel_h"]) * int(layer["kernel_w"]) * int(y["c"])
+    fan_out = int(layer["kernel_h"]) * int(layer["kernel_w"]) * (1 if layer["op"] == DEPTHWISE_CONV2D else int(y["c"]))
     if fan_in(layer, x) > MAX_FAN_IN or fan_out > MAX_FAN_OUT:
         return f"fan-in {fan_in(layer, x)} or fan-out {fan_out} exceeds {MAX_FAN_IN} or {MAX_FAN_OUT}: its sums could overflow"
     return None
@@ -258,7 +261,7 @@ def bound_problem(layer, x, y) -> str | None:
 
 def layer_arrays(layer, x, y, data: bytes):
     """(weights [out, kernel_h, kernel_w, in], biases [out]) of a checked layer, or (None, None)."""
-    if layer["op"] not in (CONV2D, LINEAR):
+    if layer["op"] not in OPS_WITH_WEIGHTS:
         return None, None
     quantized, out = y["type"] == U8, int(y["c"])
     weights = np.frombuffer(data, "u1" if quantized else "<f4", out * fan_in(layer, x), int(layer["weight_offset"]))

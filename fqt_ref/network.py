@@ -13,8 +13,9 @@ from fqt_ref.jit import njit
 
 U8, F32 = 1, 2
 TENSOR_RELU, TENSOR_ADAPTIVE = 1, 2
-CONV2D, LINEAR, MAX_POOL2D, DEQUANTIZE = 1, 2, 3, 4
-OP_NAMES = {CONV2D: "conv2d", LINEAR: "linear", MAX_POOL2D: "max_pool2d", DEQUANTIZE: "dequantize"}
+CONV2D, LINEAR, MAX_POOL2D, DEQUANTIZE, DEPTHWISE_CONV2D = 1, 2, 3, 4, 5
+OP_NAMES = {CONV2D: "conv2d", LINEAR: "linear", MAX_POOL2D: "max_pool2d", DEQUANTIZE: "dequantize", DEPTHWISE_CONV2D: "depthwise_conv2d"}
+OPS_WITH_WEIGHTS = (CONV2D, LINEAR, DEPTHWISE_CONV2D)
 LAYER_RELU, LAYER_TRAINABLE = 1, 2
 
 # Fields are read as attributes: names that NumPy's records have themselves (flags, size) would be hidden.
@@ -66,15 +67,15 @@ LAYER_SLOT = np.dtype(
         ("positions", "i8"),
         ("weights", "i8"),  # [out, fan_in]
         ("weights_c", "i8"),  # quantized: int32, centred; float32: the weights themselves
-        ("weights_t", "i8"),  # the same as [fan_in, out]: float32 of a quantized conv2d, otherwise of a linear layer
+        ("weights_t", "i8"),  # the same as [fan_in, out], but of a float32 conv2d; of a quantized conv2d float32
         ("bias", "i8"),  # int32 Q20 or float32
         ("bias_acc", "i8"),  # int32
         ("gradient", "i8"),  # [out, fan_in]
         ("bias_gradient", "i8"),
         ("fraction_bits", "i8"),  # of the gradient: what the weights' residuals take
         ("chosen", "i8"),  # int32[out]: samples of the minibatch that kept the channel
-        ("taps", "i8"),  # conv2d: [fan_in, positions], see kernels.conv2d.fill_taps
-        ("columns", "i8"),  # conv2d: float32[fan_in, positions]; linear, quantized: int32[fan_in]
+        ("taps", "i8"),  # convolutions: [fan_in, positions], see kernels.conv2d.fill_taps
+        ("columns", "i8"),  # the centred input. conv2d: float32[fan_in, positions]; linear: [fan_in]; depthwise_conv2d: [pixels + 1, out]
         ("forward_mantissa", "i8"),
         ("forward_pre", "i8"),
         ("forward_post", "i8"),
@@ -133,8 +134,8 @@ class State(NamedTuple):
     taps: np.ndarray  # uint32: where each element of a convolution's columns comes from
     acc_extremes: np.ndarray  # int32[L, 2]
     wide_error: np.ndarray  # int32, scratch: the largest quantized output
-    sums_i32: np.ndarray  # int32, scratch: the largest tensor
-    sums_f32: np.ndarray  # float32, scratch: the largest tensor or fan-in, and one more
+    sums_i32: np.ndarray  # int32, scratch: the largest tensor and its padding
+    sums_f32: np.ndarray  # float32, scratch: the largest tensor and its padding, or the largest fan-in
     moved: np.ndarray  # int64, scratch: the largest weight tensor or number of classes
 
 
@@ -144,7 +145,7 @@ LOSS_MAX, STEP, SAMPLES = 0, 1, 2
 
 def has_weights(layer) -> bool:
     """Whether a LAYER record is one with weights."""
-    return layer["op"] in (CONV2D, LINEAR)
+    return layer["op"] in OPS_WITH_WEIGHTS
 
 
 @njit
@@ -209,13 +210,16 @@ def new_state(network: Network) -> State:
         slot.weights = arenas.take(np.uint8 if quantized else np.float32, size)
         slot.weights_c = arenas.take(np.int32, size) if quantized else slot.weights
         slot.bias, slot.bias_acc = arenas.take(dtype, slot.out), arenas.take(np.int32, slot.out)
-        if layers[i].op == LINEAR:
-            slot.weights_t, slot.columns = arenas.take(dtype, size), arenas.take(dtype, slot.fan_in)
-        else:
+        if layers[i].op == CONV2D:
             slot.weights_t = arenas.take(np.float32, size if quantized else 0)
             slot.columns = arenas.take(np.float32, slot.fan_in * slot.positions)
-            slot.taps = arenas.take(np.uint32, slot.fan_in * slot.positions)
-    largest = int(tensor_slots["count"].max())
+        elif layers[i].op == LINEAR:
+            slot.weights_t, slot.columns = arenas.take(dtype, size), arenas.take(dtype, slot.fan_in)
+        else:
+            slot.weights_t, slot.columns = arenas.take(dtype, size), arenas.take(dtype, tensor_slots[layers[i].input].count + slot.out)
+        slot.taps = arenas.take(np.uint32, slot.fan_in * slot.positions if layers[i].op != LINEAR else 0)
+    padding = int(tensors["c"].max())  # a depthwise convolution's sums have a row for it
+    largest = int(tensor_slots["count"].max()) + padding
     scratch = max(largest, max((int(layer_slots[i].fan_in) for i in weighted), default=0))
     moved = max([network.weights[i].size for i in weighted] + [int(tensor_slots[-1].count)])
     state = State(
@@ -232,7 +236,7 @@ def new_state(network: Network) -> State:
         np.zeros((len(layers), 2), np.int32),
         np.zeros(largest, np.int32),
         np.zeros(largest, np.int32),
-        np.zeros(scratch + 1, np.float32),
+        np.zeros(scratch, np.float32),
         np.zeros(moved, np.int64),
     )
     for i in weighted:

@@ -18,6 +18,15 @@ from fqt_ref.kernels.conv2d import (
     fill_taps,
     im2col,
 )
+from fqt_ref.kernels.depthwise_conv2d import (
+    centre_pixels,
+    depthwise_conv2d_backward_input_f32,
+    depthwise_conv2d_backward_input_u8,
+    depthwise_conv2d_backward_weight_f32,
+    depthwise_conv2d_backward_weight_u8,
+    depthwise_conv2d_forward_f32,
+    depthwise_conv2d_forward_u8,
+)
 from fqt_ref.kernels.dequantize import dequantize_backward, dequantize_forward
 from fqt_ref.kernels.linear import (
     linear_backward_input_f32,
@@ -31,6 +40,7 @@ from fqt_ref.kernels.max_pool2d import max_pool2d_backward_f32, max_pool2d_backw
 from fqt_ref.kernels.softmax_cross_entropy import softmax_cross_entropy_f32, softmax_cross_entropy_u8
 from fqt_ref.network import (
     CONV2D,
+    DEPTHWISE_CONV2D,
     DEQUANTIZE,
     F32,
     LAYER_RELU,
@@ -89,10 +99,28 @@ def matrix(arena, start, rows, columns):
 
 
 @njit
+def taps_of(state, slot):
+    """Where the columns of a convolution come from. uint32[fan_in, positions]."""
+    return matrix(state.taps, slot.taps, slot.fan_in, slot.positions)
+
+
+@njit
+def pixels_of(arena, slot, count):
+    """The centred input of a depthwise convolution with its padding. [pixels + 1, out]."""
+    return matrix(arena, slot.columns, count // slot.out + 1, slot.out)
+
+
+@njit
 def volume(arena, start, tensor):
     """A tensor of an arena as [h, w, c]."""
     h, w, c = np.int64(tensor.h), np.int64(tensor.w), np.int64(tensor.c)
     return arena[start : start + h * w * c].reshape((h, w, c))
+
+
+@njit
+def weighted(layer):
+    """Whether a layer has weights."""
+    return layer.op == CONV2D or layer.op == LINEAR or layer.op == DEPTHWISE_CONV2D
 
 
 @njit
@@ -115,7 +143,7 @@ def last_weighted(state):
     """Index of the last layer with weights: the loss layer, exempt from sparse updates."""
     last = -1
     for i in range(state.layers.size):
-        if state.layers[i].op == CONV2D or state.layers[i].op == LINEAR:
+        if weighted(state.layers[i]):
             last = i
     return last
 
@@ -124,18 +152,17 @@ def last_weighted(state):
 def prepare_weights(state, i):
     """Centred and transposed copies of layer i's weights."""
     layer, slot = state.layers[i], state.layer_slots[i]
-    linear = layer.op == LINEAR
     if is_quantized(state, layer):
         weights = matrix(state.u8, slot.weights, slot.out, slot.fan_in)
         centred = matrix(state.i32, slot.weights_c, slot.out, slot.fan_in)
         for co in range(slot.out):
             for k in range(slot.fan_in):
                 centred[co, k] = np.int32(weights[co, k]) - layer.weight_zero
-        if linear:
-            matrix(state.i32, slot.weights_t, slot.fan_in, slot.out)[:] = centred.T
-        else:
+        if layer.op == CONV2D:
             matrix(state.f32, slot.weights_t, slot.fan_in, slot.out)[:] = centred.T
-    elif linear:
+        else:
+            matrix(state.i32, slot.weights_t, slot.fan_in, slot.out)[:] = centred.T
+    elif layer.op != CONV2D:
         weights_f32 = matrix(state.f32, slot.weights, slot.out, slot.fan_in)
         matrix(state.f32, slot.weights_t, slot.fan_in, slot.out)[:] = weights_f32.T
 
@@ -177,7 +204,7 @@ def clear_minibatch(state):
         layer, slot = state.layers[i], state.layer_slots[i]
         slot.error_max_i32 = 0
         slot.error_max_f32 = np.float32(0)
-        if layer.op == CONV2D or layer.op == LINEAR:
+        if weighted(layer):
             vector(state.i32, slot.chosen, slot.out)[:] = 0
             if is_quantized(state, layer):
                 vector(state.i32, slot.bias_gradient, slot.out)[:] = 0
@@ -193,8 +220,7 @@ def clear_minibatch(state):
 def prepare(state, frozen):
     """Derived values of all layers (frozen ones' weights only if asked); sums start anew."""
     for i in range(state.layers.size):
-        weighted = state.layers[i].op == CONV2D or state.layers[i].op == LINEAR
-        if weighted and (frozen or trains(state.layers[i])):
+        if weighted(state.layers[i]) and (frozen or trains(state.layers[i])):
             prepare_weights(state, i)
         prepare_scales(state, i)
     for i in range(state.layers.size - 1, -1, -1):
@@ -208,9 +234,9 @@ def begin(state, config):
     for i in range(state.layers.size):
         layer, slot = state.layers[i], state.layer_slots[i]
         slot.fraction_bits = fraction_bits_of(slot.positions, config.batch_size)
-        if layer.op == CONV2D:
+        if layer.op == CONV2D or layer.op == DEPTHWISE_CONV2D:
             g = geometry(layer, state.tensors[layer.input], state.tensors[layer.output])
-            fill_taps(g, matrix(state.taps, slot.taps, slot.fan_in, slot.positions))
+            fill_taps(g, g.in_c if layer.op == CONV2D else 1, taps_of(state, slot))
     prepare(state, True)
 
 
@@ -227,7 +253,7 @@ def columns_of(state, slot, x, zero):
     padded = state.sums_f32[: x.size + 1]
     centre(x, zero, padded)
     columns = matrix(state.f32, slot.columns, slot.fan_in, slot.positions)
-    im2col(matrix(state.taps, slot.taps, slot.fan_in, slot.positions), padded, columns)
+    im2col(taps_of(state, slot), padded, columns)
     return columns
 
 
@@ -244,6 +270,11 @@ def forward_quantized(state, i, layer, slot, x, y, x_slot, y_slot):
         weights_c = matrix(state.i32, slot.weights_c, slot.out, slot.fan_in)
         weights_t = matrix(state.f32, slot.weights_t, slot.fan_in, slot.out)
         conv2d_forward_u8(requantizer_, y.zero, lower, columns, weights_c, weights_t, bias_acc, y_u8, acc, extremes)
+    elif layer.op == DEPTHWISE_CONV2D:
+        padded = pixels_of(state.i32, slot, x_slot.count)
+        centre_pixels(x_u8, x.zero, padded)
+        taps, weights_t_i32 = taps_of(state, slot), matrix(state.i32, slot.weights_t, slot.fan_in, slot.out)
+        depthwise_conv2d_forward_u8(requantizer_, y.zero, lower, taps, padded, weights_t_i32, bias_acc, y_u8, acc, extremes)
     else:
         centred = vector(state.i32, slot.columns, slot.fan_in)
         for k in range(centred.size):
@@ -262,6 +293,11 @@ def forward_float(state, layer, slot, x_slot, y_slot):
         columns = columns_of(state, slot, x, np.float32(0))
         weights = matrix(state.f32, slot.weights, slot.out, slot.fan_in)
         conv2d_forward_f32(relu, columns, weights, bias, y.reshape((slot.positions, slot.out)), state.sums_f32[: slot.positions])
+    elif layer.op == DEPTHWISE_CONV2D:
+        padded = pixels_of(state.f32, slot, x_slot.count)
+        centre_pixels(x, np.float32(0), padded)
+        weights_t = matrix(state.f32, slot.weights_t, slot.fan_in, slot.out)
+        depthwise_conv2d_forward_f32(relu, taps_of(state, slot), padded, weights_t, bias, y)
     else:
         linear_forward_f32(relu, x, matrix(state.f32, slot.weights_t, slot.fan_in, slot.out), bias, y)
 
@@ -347,6 +383,9 @@ def backward_weight_layer(state, i):
         if layer.op == CONV2D:
             columns = matrix(state.f32, slot.columns, slot.fan_in, slot.positions)
             conv2d_backward_weight_u8(slot.fraction_bits, columns, error.reshape((slot.positions, slot.out)), gradient, bias_gradient)
+        elif layer.op == DEPTHWISE_CONV2D:
+            padded, error2 = pixels_of(state.i32, slot, x_slot.count), error.reshape((slot.positions, slot.out))
+            depthwise_conv2d_backward_weight_u8(slot.fraction_bits, taps_of(state, slot), padded, error2, gradient, bias_gradient)
         else:
             centred = vector(state.i32, slot.columns, slot.fan_in)
             linear_backward_weight_u8(slot.fraction_bits, error, centred, gradient, bias_gradient)
@@ -357,6 +396,9 @@ def backward_weight_layer(state, i):
             columns_f32 = matrix(state.f32, slot.columns, slot.fan_in, slot.positions)
             error_f32 = matrix(state.f32, y_slot.error, slot.positions, slot.out)
             conv2d_backward_weight_f32(columns_f32, error_f32, gradient_f32, bias_gradient_f32, state.sums_f32[: slot.fan_in])
+        elif layer.op == DEPTHWISE_CONV2D:
+            padded_f32, error_f32 = pixels_of(state.f32, slot, x_slot.count), matrix(state.f32, y_slot.error, slot.positions, slot.out)
+            depthwise_conv2d_backward_weight_f32(taps_of(state, slot), padded_f32, error_f32, gradient_f32, bias_gradient_f32)
         else:
             x_f32, e_f32 = vector(state.f32, x_slot.feature, x_slot.count), vector(state.f32, y_slot.error, y_slot.count)
             linear_backward_weight_f32(e_f32, x_f32, gradient_f32, bias_gradient_f32)
@@ -376,6 +418,12 @@ def backward_input_quantized(state, layer, slot, x, y, x_slot, y_slot):
     if layer.op == CONV2D:
         g, error2 = geometry(layer, x, y), error.reshape((slot.positions, slot.out))
         largest = conv2d_backward_input_u8(g, requantizer_, x.zero, masked, error2, weights_c, features, dx, sums)
+    elif layer.op == DEPTHWISE_CONV2D:
+        error2, weights_t = error.reshape((slot.positions, slot.out)), matrix(state.i32, slot.weights_t, slot.fan_in, slot.out)
+        scratch = state.sums_i32[: x_slot.count + slot.out]
+        largest = depthwise_conv2d_backward_input_u8(
+            requantizer_, x.zero, masked, taps_of(state, slot), error2, weights_t, features, dx, scratch
+        )
     else:
         largest = linear_backward_input_u8(requantizer_, x.zero, masked, error, weights_c, features, dx, sums)
     slot.error_max_i32 = max(slot.error_max_i32, np.int64(largest))
@@ -391,6 +439,13 @@ def backward_input_float(state, layer, slot, x, y, x_slot, y_slot):
     if layer.op == CONV2D:
         error = matrix(state.f32, y_slot.error, slot.positions, slot.out)
         conv2d_backward_input_f32(geometry(layer, x, y), masked, error, weights, features, dx)
+    elif layer.op == DEPTHWISE_CONV2D:
+        error, weights_t = (
+            matrix(state.f32, y_slot.error, slot.positions, slot.out),
+            matrix(state.f32, slot.weights_t, slot.fan_in, slot.out),
+        )
+        scratch = state.sums_f32[: x_slot.count + slot.out]
+        depthwise_conv2d_backward_input_f32(masked, taps_of(state, slot), error, weights_t, features, dx, scratch)
     else:
         linear_backward_input_f32(masked, vector(state.f32, y_slot.error, y_slot.count), weights, features, dx)
 

@@ -15,6 +15,11 @@ GEOMETRIES = {  # in_h, in_w, in_c, out_h, out_w, out_c, kernel_h, kernel_w, str
     "more channels than a block": (2, 2, 19, 2, 2, 18, 2, 2, 1, 1, 1, 0),
     "one": (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0),
 }
+DEPTHWISE = {
+    "3x3 same": (5, 4, 3, 5, 4, 3, 3, 3, 1, 1, 1, 1),
+    "5x3 stride 2": (7, 6, 2, 3, 3, 2, 5, 3, 2, 2, 1, 1),
+    "1xN, uneven padding": (1, 9, 18, 1, 5, 18, 1, 4, 1, 2, 0, 2),
+}
 POOLS = {
     "2x2": (6, 5, 3, 3, 2, 3, 2, 2, 2, 2, 0, 0),
     "overlapping": (7, 7, 2, 3, 3, 2, 3, 3, 2, 2, 0, 0),
@@ -50,12 +55,14 @@ def arithmetic_cases(r):
 
 
 def weighted_cases(r, first_kind, name, shape):
-    """Kinds 10-15 or 20-25."""
+    """Kinds 10-15, 20-25 or 90-95."""
     g = naive.geometry(*shape)
     if first_kind == 20:
         g = naive.as_linear(g)
+    if first_kind == 90:
+        g = naive.as_depthwise(g)
     n_x, n_y = g.in_h * g.in_w * g.in_c, g.out_h * g.out_w * g.out_c
-    n_w = g.out_c * g.kernel_h * g.kernel_w * g.in_c
+    n_w = g.out_c * g.kernel_h * g.kernel_w * (1 if g.depthwise else g.in_c)
     quantizations = (128, 100, 30, 0, 1e-3), (0, 255, 0, 1, 3e-4), (255, 0, 255, 0, 0.9), (7, 9, 0, 1, 1e-12), (7, 9, 5, 0, 9e9)
     for z_x, z_w, z_y, relu, m in quantizations:
         lower, masked, m = (z_y if relu else 0), relu, f32(m)
@@ -175,11 +182,11 @@ def random_weights(r, layer, quantized, out, fan_in):
 
 
 def small_network(r, config, train_from=0):
-    """conv 3x3 pad 1 - pool 2 - conv 2x2 stride 2 - linear - linear on 7x6x2, 4 classes; config: uint8, mixed or float32."""
+    """conv 3x3 - pool 2 - depthwise 3x2 - conv 2x2 stride 2 - linear - linear on 7x6x2, 4 classes; config: uint8, mixed or float32."""
     relu, adaptive = naive.RELU, naive.ADAPTIVE
     plan = [("conv", 4, (3, 3), (1, 1), (1, 1, 1, 1), relu), ("pool", 4, (2, 2), (2, 2), (0, 0, 0, 0), 0),
-            ("conv", 5, (2, 2), (2, 2), (0, 0, 1, 1), relu), ("linear", 6, (1, 1), (1, 1), (0, 0, 0, 0), relu),
-            ("linear", 4, (1, 1), (1, 1), (0, 0, 0, 0), 0)]  # fmt: skip
+            ("depthwise", 4, (3, 2), (1, 1), (1, 1, 1, 0), relu), ("conv", 5, (2, 2), (2, 2), (0, 0, 1, 1), relu),
+            ("linear", 6, (1, 1), (1, 1), (0, 0, 0, 0), relu), ("linear", 4, (1, 1), (1, 1), (0, 0, 0, 0), 0)]  # fmt: skip
     tensors = [naive.Tensor(naive.U8, (7, 6, 2), 0, f32(1 / 255), 3, f32(-0.1), f32(1))]
     layers, weighted = [], 0
     for op, channels, kernel, stride, pads, flags in plan:
@@ -193,14 +200,15 @@ def small_network(r, config, train_from=0):
             shape, fan_in = (1, 1, channels), x.size
         else:
             h, w = ((x.shape[a] + pads[2 * a] + pads[2 * a + 1] - kernel[a]) // stride[a] + 1 for a in (0, 1))
-            shape, fan_in = (h, w, channels), kernel[0] * kernel[1] * x.shape[2]
+            shape, fan_in = (h, w, channels), kernel[0] * kernel[1] * (1 if op == "depthwise" else x.shape[2])
         if op == "pool":
             layers.append(naive.Layer(naive.MAX_POOL2D, 0, kernel, stride))
             tensors.append(naive.Tensor(x.type, shape, x.flags & relu, x.scale, x.zero, x.lo, x.hi))
             continue
         trains = weighted >= train_from
         weighted += 1
-        code, train_flag = (naive.CONV2D if op == "conv" else naive.LINEAR), (naive.TRAINABLE if trains else 0)
+        code = {"conv": naive.CONV2D, "depthwise": naive.DEPTHWISE_CONV2D, "linear": naive.LINEAR}[op]
+        train_flag = naive.TRAINABLE if trains else 0
         layer = naive.Layer(code, flags | train_flag, kernel, stride, pads)
         layers.append(random_weights(r, layer, quantized, channels, fan_in))
         if quantized:
@@ -243,6 +251,8 @@ def all_cases(seed=1):
     for name, shape in GEOMETRIES.items():
         yield from weighted_cases(r, 10, name, shape)
         yield from weighted_cases(r, 20, name, shape)
+    for name, shape in DEPTHWISE.items():
+        yield from weighted_cases(r, 90, name, shape)
     for name, shape in POOLS.items():
         yield from pool_cases(r, name, shape)
     yield from border_cases(r)

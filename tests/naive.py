@@ -21,7 +21,7 @@ np.seterr(over="ignore", under="ignore", invalid="ignore", divide="ignore")
 NEAREST = 0x80000000
 MASK = 0xFFFFFFFF
 U8, F32 = 1, 2
-CONV2D, LINEAR, MAX_POOL2D, DEQUANTIZE = 1, 2, 3, 4
+CONV2D, LINEAR, MAX_POOL2D, DEQUANTIZE, DEPTHWISE_CONV2D = 1, 2, 3, 4, 5
 RELU, ADAPTIVE, TRAINABLE = 1, 2, 2
 
 
@@ -98,13 +98,18 @@ def word(k, i):
 # ---- 4. Operators ----
 
 
-def geometry(in_h, in_w, in_c, out_h, out_w, out_c, kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left):
+def geometry(in_h, in_w, in_c, out_h, out_w, out_c, kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, depthwise=False):
     return SimpleNamespace(**locals())
 
 
 def as_linear(g):
     """Of a linear layer's geometry only in_c (fan-in) and out_c count."""
     return geometry(1, 1, g.in_c, 1, 1, g.out_c, 1, 1, 1, 1, 0, 0)
+
+
+def as_depthwise(g):
+    """The same work with one kernel a channel."""
+    return SimpleNamespace(**{**vars(g), "depthwise": True})
 
 
 def taps(g, oy, ox):
@@ -122,12 +127,10 @@ def products(g):
         for ox in range(g.out_w):
             for co in range(g.out_c):
                 for ky, kx, iy, ix in taps(g, oy, ox):
-                    for ci in range(g.in_c):
-                        yield (
-                            (oy * g.out_w + ox) * g.out_c + co,
-                            (iy * g.in_w + ix) * g.in_c + ci,
-                            ((co * g.kernel_h + ky) * g.kernel_w + kx) * g.in_c + ci,
-                        )
+                    kernel = (co * g.kernel_h + ky) * g.kernel_w + kx
+                    for ci in [co] if g.depthwise else range(g.in_c):
+                        w = kernel if g.depthwise else kernel * g.in_c + ci
+                        yield (oy * g.out_w + ox) * g.out_c + co, (iy * g.in_w + ix) * g.in_c + ci, w
 
 
 def conv2d_forward_u8(g, x, w, bias_acc, z_x, z_w, z_y, lower, m):
@@ -179,6 +182,30 @@ def conv2d_backward_weight_f32(g, e, x, G, G_b):
     for i, error in enumerate(e):
         G_b[i % g.out_c] = G_b[i % g.out_c] + error
     return G, G_b
+
+
+def depthwise_conv2d_forward_u8(g, *args):
+    return conv2d_forward_u8(as_depthwise(g), *args)
+
+
+def depthwise_conv2d_backward_input_u8(g, *args):
+    return conv2d_backward_input_u8(as_depthwise(g), *args)
+
+
+def depthwise_conv2d_backward_weight_u8(g, *args):
+    return conv2d_backward_weight_u8(as_depthwise(g), *args)
+
+
+def depthwise_conv2d_forward_f32(g, *args):
+    return conv2d_forward_f32(as_depthwise(g), *args)
+
+
+def depthwise_conv2d_backward_input_f32(g, *args):
+    return conv2d_backward_input_f32(as_depthwise(g), *args)
+
+
+def depthwise_conv2d_backward_weight_f32(g, *args):
+    return conv2d_backward_weight_f32(as_depthwise(g), *args)
 
 
 def linear_forward_u8(g, *args):
@@ -508,7 +535,7 @@ class Trainer:
         layer, x, y = self.layers[i], self.tensors[i], self.tensors[i + 1]
         if layer.op == LINEAR:
             return geometry(1, 1, x.size, 1, 1, y.size, 1, 1, 1, 1, 0, 0)
-        return geometry(*x.shape, *y.shape, *layer.kernel, *layer.stride, layer.pads[0], layer.pads[2])
+        return geometry(*x.shape, *y.shape, *layer.kernel, *layer.stride, layer.pads[0], layer.pads[2], layer.op == DEPTHWISE_CONV2D)
 
     def bits(self, i):
         """Fraction bits of a layer's gradient."""

@@ -25,7 +25,7 @@ def values(array: np.ndarray) -> list:
 def weighted(kind: str, a: list[list]) -> tuple:
     """A convolution's or linear layer's golden inputs, through naive.py."""
     function, g = getattr(naive, kind), naive.geometry(*a[0])
-    action = kind.split("_", 1)[1]
+    action = kind.removeprefix("depthwise_").split("_", 1)[1]
     if action == "forward_u8":
         y, low, high = function(g, a[3], a[4], a[5], *a[1], a[2][0])
         return y, [low, high]

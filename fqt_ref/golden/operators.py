@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Golden cases of single operators and of the update rule: ordinary shapes, edges, and values at the ends of their ranges."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from fqt_ref.arithmetic import NEAREST, log2_q16, random_key, random_word, requantize, requantizer, rescale
 from fqt_ref.golden.format import Case
-from fqt_ref.kernels import conv2d, dequantize, linear, max_pool2d, softmax_cross_entropy
+from fqt_ref.kernels import conv2d, depthwise_conv2d, dequantize, linear, max_pool2d, softmax_cross_entropy
 from fqt_ref.network import Geometry
 from fqt_ref.optimizers import standardized_sgd
 from fqt_ref.ranges import update_range
@@ -26,6 +26,16 @@ CONVOLUTIONS = {
     "1xN signal": (1, 12, 2, 3, (1, 5), (1, 2), (0, 0, 2, 2)),
     "kernel is input": (3, 3, 2, 2, (3, 3), (1, 1), (0, 0, 0, 0)),
     "uneven padding": (4, 4, 1, 5, (3, 2), (2, 1), (2, 0, 0, 1)),
+}
+DEPTHWISE = {
+    "one element": (1, 1, 1, 1, (1, 1), (1, 1), (0, 0, 0, 0)),
+    "3x3 same": (4, 4, 5, 5, (3, 3), (1, 1), (1, 1, 1, 1)),
+    "5x5 same": (6, 5, 3, 3, (5, 5), (1, 1), (2, 2, 2, 2)),
+    "stride 2 even": (6, 6, 4, 4, (3, 3), (2, 2), (0, 1, 0, 1)),
+    "stride beyond kernel": (7, 7, 2, 2, (2, 2), (4, 3), (0, 0, 0, 0)),
+    "1xN signal": (1, 12, 6, 6, (1, 5), (1, 2), (0, 0, 2, 2)),
+    "kernel is input": (3, 3, 17, 17, (3, 3), (1, 1), (0, 0, 0, 0)),
+    "uneven padding": (4, 4, 1, 1, (3, 2), (2, 1), (2, 0, 0, 1)),
 }
 LINEARS = {"one element": (1, 1), "one output": (33, 1), "one input": (1, 7), "odd": (17, 5), "even": (24, 4)}
 POOLS = {
@@ -79,6 +89,10 @@ def forward_u8(op: str, g: Geometry, z_x, z_w, z_y, lower, m, x, w, bias_acc):
     if op == "conv2d":
         columns, weights_t = columns_of(g, x, I32(z_x)), np.ascontiguousarray(centred.T, F32)
         conv2d.conv2d_forward_u8(requantizer(F32(m)), z_y, lower, columns, centred, weights_t, bias_acc, y, acc, extremes)
+    elif op == "depthwise_conv2d":
+        taps, pixels = pixels_of(g, x, I32(z_x), I32)
+        weights_t = np.ascontiguousarray(centred.T)
+        depthwise_conv2d.depthwise_conv2d_forward_u8(requantizer(F32(m)), z_y, lower, taps, pixels, weights_t, bias_acc, y, acc, extremes)
     else:
         x_centred, weights_t = x.astype(I32) - I32(z_x), np.ascontiguousarray(centred.T)
         linear.linear_forward_u8(requantizer(F32(m)), z_y, lower, x_centred, weights_t, bias_acc, y, acc, extremes)
@@ -89,10 +103,18 @@ def columns_of(g: Geometry, x, zero) -> np.ndarray:
     """im2col of a flat input."""
     shape, padded = (fan_in(g), g.out_h * g.out_w), np.zeros(x.size + 1, F32)
     table, columns = np.zeros(shape, np.uint32), np.zeros(shape, F32)
-    conv2d.fill_taps(g, table)
+    conv2d.fill_taps(g, g.in_c, table)
     conv2d.centre(x, zero, padded)
     conv2d.im2col(table, padded, columns)
     return columns
+
+
+def pixels_of(g: Geometry, x, zero, dtype) -> tuple[np.ndarray, np.ndarray]:
+    """The taps of a depthwise convolution and its padded input."""
+    taps, pixels = np.zeros((g.kernel_h * g.kernel_w, g.out_h * g.out_w), np.uint32), np.zeros((g.in_h * g.in_w + 1, g.in_c), dtype)
+    conv2d.fill_taps(g, 1, taps)
+    depthwise_conv2d.centre_pixels(x, zero, pixels)
+    return taps, pixels
 
 
 def backward_input_u8(op: str, g: Geometry, z_w, z_x, masked, m, e, w, x):
@@ -102,6 +124,12 @@ def backward_input_u8(op: str, g: Geometry, z_w, z_x, masked, m, e, w, x):
     if op == "conv2d":
         wide = wide.reshape(-1, g.out_c)
         largest = conv2d.conv2d_backward_input_u8(g, requantizer(F32(m)), z_x, bool(masked), wide, centred, x, dx, sums)
+    elif op == "depthwise_conv2d":
+        taps, pixels = pixels_of(g, x, I32(0), I32)
+        wide, weights_t = wide.reshape(-1, g.out_c), np.ascontiguousarray(centred.T)
+        largest = depthwise_conv2d.depthwise_conv2d_backward_input_u8(
+            requantizer(F32(m)), z_x, bool(masked), taps, wide, weights_t, x, dx, pixels.reshape(-1)
+        )
     else:
         largest = linear.linear_backward_input_u8(requantizer(F32(m)), z_x, bool(masked), wide, centred, x, dx, sums)
     return dx, np.array([largest], I32)
@@ -113,6 +141,10 @@ def backward_weight_u8(op: str, g: Geometry, z_x, bits, e, x, gradient, bias_gra
     if op == "conv2d":
         wide = e.astype(I32).reshape(-1, g.out_c)
         conv2d.conv2d_backward_weight_u8(bits, columns_of(g, x, I32(z_x)), wide, gradient, bias_gradient)
+    elif op == "depthwise_conv2d":
+        taps, pixels = pixels_of(g, x, I32(z_x), I32)
+        wide = e.astype(I32).reshape(-1, g.out_c)
+        depthwise_conv2d.depthwise_conv2d_backward_weight_u8(bits, taps, pixels, wide, gradient, bias_gradient)
     else:
         linear.linear_backward_weight_u8(bits, e.astype(I32), x.astype(I32) - I32(z_x), gradient, bias_gradient)
     return gradient, bias_gradient
@@ -124,6 +156,9 @@ def forward_f32(op: str, g: Geometry, relu, x, w, b):
     if op == "conv2d":
         columns = columns_of(g, x, F32(0))
         conv2d.conv2d_forward_f32(bool(relu), columns, weights, b, y.reshape(-1, g.out_c), np.zeros(columns.shape[1], F32))
+    elif op == "depthwise_conv2d":
+        taps, pixels = pixels_of(g, x, F32(0), F32)
+        depthwise_conv2d.depthwise_conv2d_forward_f32(bool(relu), taps, pixels, np.ascontiguousarray(weights.T), b, y)
     else:
         linear.linear_forward_f32(bool(relu), x, np.ascontiguousarray(weights.T), b, y)
     return y
@@ -134,6 +169,10 @@ def backward_input_f32(op: str, g: Geometry, masked, e, w, x):
     dx, weights = np.zeros(x.size, F32), w.reshape(g.out_c, -1)
     if op == "conv2d":
         conv2d.conv2d_backward_input_f32(g, bool(masked), e.reshape(-1, g.out_c), weights, x, dx)
+    elif op == "depthwise_conv2d":
+        taps, pixels = pixels_of(g, x, F32(0), F32)
+        weights_t, sums = np.ascontiguousarray(weights.T), pixels.reshape(-1)
+        depthwise_conv2d.depthwise_conv2d_backward_input_f32(bool(masked), taps, e.reshape(-1, g.out_c), weights_t, x, dx, sums)
     else:
         linear.linear_backward_input_f32(bool(masked), e, weights, x, dx)
     return dx
@@ -145,6 +184,9 @@ def backward_weight_f32(op: str, g: Geometry, e, x, gradient, bias_gradient):
     if op == "conv2d":
         columns, patch = columns_of(g, x, F32(0)), np.zeros(fan_in(g), F32)
         conv2d.conv2d_backward_weight_f32(columns, e.reshape(-1, g.out_c), gradient, bias_gradient, patch)
+    elif op == "depthwise_conv2d":
+        taps, pixels = pixels_of(g, x, F32(0), F32)
+        depthwise_conv2d.depthwise_conv2d_backward_weight_f32(taps, pixels, e.reshape(-1, g.out_c), gradient, bias_gradient)
     else:
         linear.linear_backward_weight_f32(e, x, gradient, bias_gradient)
     return gradient, bias_gradient
@@ -162,11 +204,12 @@ def floats(rng, size, density=1.0) -> np.ndarray:
 
 def weighted_cases(op: str, rng) -> Iterator[Case]:
     """All passes of a convolution or a linear layer."""
-    make, table = (conv_geometry, CONVOLUTIONS) if op == "conv2d" else (linear_geometry, LINEARS)
-    shapes = {name: make(shape) for name, shape in table.items()}
+    tables: dict[str, dict] = {"conv2d": CONVOLUTIONS, "depthwise_conv2d": DEPTHWISE, "linear": LINEARS}
+    make: Callable = linear_geometry if op == "linear" else conv_geometry
+    shapes = {name: make(shape) for name, shape in tables[op].items()}
     for name, g in shapes.items():
         n_x, n_y = g.in_h * g.in_w * g.in_c, g.out_h * g.out_w * g.out_c
-        n_w = g.out_c * (fan_in(g) if op == "conv2d" else n_x)
+        n_w = g.out_c * {"conv2d": fan_in(g), "depthwise_conv2d": g.kernel_h * g.kernel_w, "linear": n_x}[op]
         for label, (z_x, z_w, z_y, lower, m) in QUANTIZATIONS.items():
             title = f"{name}, {label}"
             x, w = rng.randint(0, 256, n_x).astype(np.uint8), rng.randint(0, 256, n_w).astype(np.uint8)
@@ -354,4 +397,5 @@ def operator_files() -> dict[str, list[Case]]:
         "sparse_update": list(sparse_cases(rng(7))),
         "standardized_sgd": list(update_cases(rng(8))),
         "ranges": list(range_cases(rng(9))),
+        "depthwise_conv2d": list(weighted_cases("depthwise_conv2d", rng(10))),
     }

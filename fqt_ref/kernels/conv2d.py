@@ -20,17 +20,17 @@ def taps(position, stride, pad, kernel, size):
 
 
 @njit
-def fill_taps(g, table):
-    """table[k, position] = index in the flat input under tap k = (ky, kx, ci); input size in the padding. uint32[fan_in, positions]."""
+def fill_taps(g, channels, table):
+    """table[k, position] = index in an input of `channels` under tap k = (ky, kx, ci); its size in the padding. uint32[taps, positions]."""
     k = 0
     for ky in range(g.kernel_h):
         for kx in range(g.kernel_w):
-            for ci in range(g.in_c):
+            for ci in range(channels):
                 for position in range(table.shape[1]):
                     iy = position // g.out_w * g.stride_h + ky - g.pad_top
                     ix = position % g.out_w * g.stride_w + kx - g.pad_left
                     inside = 0 <= iy < g.in_h and 0 <= ix < g.in_w
-                    table[k, position] = (iy * g.in_w + ix) * g.in_c + ci if inside else g.in_h * g.in_w * g.in_c
+                    table[k, position] = (iy * g.in_w + ix) * channels + ci if inside else g.in_h * g.in_w * channels
                 k += 1
 
 

@@ -4,7 +4,7 @@
 from collections.abc import Callable
 
 from fqt_ref.errors import FqtError
-from fqt_ref.models.describe import Conv2d, Layer, Linear, MaxPool2d
+from fqt_ref.models.describe import Conv2d, DepthwiseConv2d, Layer, Linear, MaxPool2d
 from fqt_ref.models.digits_cnn import digits_cnn
 from fqt_ref.models.digits_mlp import digits_mlp
 from fqt_ref.models.mnist_cnn import mnist_cnn
@@ -15,7 +15,7 @@ NETWORKS: dict[str, Callable[[tuple[int, int, int], int], list[Layer]]] = {
     "digits-mlp": digits_mlp,
 }
 
-__all__ = ["NETWORKS", "Conv2d", "Layer", "Linear", "MaxPool2d", "describe_network"]
+__all__ = ["NETWORKS", "Conv2d", "DepthwiseConv2d", "Layer", "Linear", "MaxPool2d", "describe_network"]
 
 
 def describe_network(name: str, input_shape: tuple[int, int, int], classes: int) -> list[Layer]:

@@ -17,6 +17,17 @@ class Conv2d:
 
 
 @dataclass(frozen=True)
+class DepthwiseConv2d:
+    """Depthwise convolution: as many channels as its input, a kernel each."""
+
+    kernel: tuple[int, int] = (3, 3)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    relu: bool = True
+    batch_norm: bool = True
+
+
+@dataclass(frozen=True)
 class Linear:
     """Fully connected layer on the flattened input. head: float32 in the mixed configuration."""
 
@@ -34,4 +45,4 @@ class MaxPool2d:
     stride: tuple[int, int] | None = None
 
 
-Layer = Conv2d | Linear | MaxPool2d
+Layer = Conv2d | DepthwiseConv2d | Linear | MaxPool2d

@@ -78,6 +78,28 @@ void fqt_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32_t zero_x,
 void fqt_conv2d_backward_weight_f32(const struct fqt_geometry *g, const float *e, const float *x, float *gradient,
                                     float *bias_gradient);
 
+/** Depthwise convolution (SPEC.md 4.1-4.4): in_c == out_c, w: [c][kernel_h][kernel_w]. As the convolutions of the same
+ * name. */
+void fqt_depthwise_conv2d_forward_u8(const struct fqt_geometry *g, const struct fqt_forward_quantization *q,
+                                     const uint8_t *x, const uint8_t *w, const int32_t *bias_acc, uint8_t *y,
+                                     struct fqt_extremes *extremes);
+/** See fqt_conv2d_forward_f32(). */
+void fqt_depthwise_conv2d_forward_f32(const struct fqt_geometry *g, bool relu, const float *x, const float *w,
+                                      const float *bias, float *y);
+/** See fqt_conv2d_backward_input_u8(). */
+int32_t fqt_depthwise_conv2d_backward_input_u8(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
+                                               const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx);
+/** See fqt_conv2d_backward_input_f32(). */
+void fqt_depthwise_conv2d_backward_input_f32(const struct fqt_geometry *g, bool masked, const float *e, const float *w,
+                                             const float *x, float *dx);
+/** See fqt_conv2d_backward_weight_u8(). */
+void fqt_depthwise_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32_t zero_x, int32_t fraction_bits,
+                                             const int8_t *e, const uint8_t *x, int32_t *gradient,
+                                             int32_t *bias_gradient);
+/** See fqt_conv2d_backward_weight_f32(). */
+void fqt_depthwise_conv2d_backward_weight_f32(const struct fqt_geometry *g, const float *e, const float *x,
+                                              float *gradient, float *bias_gradient);
+
 /** Linear layers (SPEC.md 4.1-4.4): x: [fan_in], y and e: [outputs], w: [outputs][fan_in]. As the convolutions of the
  * same name. */
 void fqt_linear_forward_u8(int32_t fan_in, int32_t outputs, const struct fqt_forward_quantization *q, const uint8_t *x,

@@ -19,7 +19,7 @@
 
 enum fqt_type { FQT_U8 = 1, FQT_F32 = 2 };
 enum fqt_tensor_flags { FQT_TENSOR_RELU = 1, FQT_TENSOR_ADAPTIVE = 2 };
-enum fqt_op { FQT_CONV2D = 1, FQT_LINEAR = 2, FQT_MAX_POOL2D = 3, FQT_DEQUANTIZE = 4 };
+enum fqt_op { FQT_CONV2D = 1, FQT_LINEAR = 2, FQT_MAX_POOL2D = 3, FQT_DEQUANTIZE = 4, FQT_DEPTHWISE_CONV2D = 5 };
 enum fqt_layer_flags { FQT_LAYER_RELU = 1, FQT_LAYER_TRAINABLE = 2 };
 
 /** The file's header, byte for byte. */
@@ -92,7 +92,8 @@ bool fqt_layer_has_weights(const struct fqt_layer_record *layer);
 /** Whether a layer is trained. */
 bool fqt_layer_trains(const struct fqt_layer_record *layer);
 
-/** Products in one sum of layer l: kernel_h * kernel_w * in_c, for a linear layer its flattened input. */
+/** Products in one sum of layer l: kernel_h * kernel_w * in_c; of a linear layer its flattened input,
+ * of a depthwise convolution one channel's kernel. */
 uint32_t fqt_layer_fan_in(const struct fqt_model *model, uint32_t l);
 
 /** Output channels of layer l. */

@@ -19,7 +19,7 @@ uint64_t fqt_tensor_elements(const struct fqt_tensor_record *tensor) {
 }
 
 bool fqt_layer_has_weights(const struct fqt_layer_record *layer) {
-    return layer->op == FQT_CONV2D || layer->op == FQT_LINEAR;
+    return layer->op == FQT_CONV2D || layer->op == FQT_LINEAR || layer->op == FQT_DEPTHWISE_CONV2D;
 }
 
 bool fqt_layer_trains(const struct fqt_layer_record *layer) {
@@ -30,7 +30,11 @@ bool fqt_layer_trains(const struct fqt_layer_record *layer) {
 static uint64_t wide_fan_in(const struct fqt_model *model, uint32_t l) {
     const struct fqt_layer_record *layer = &model->layers[l];
     const struct fqt_tensor_record *x = &model->tensors[l];
-    return layer->op == FQT_LINEAR ? fqt_tensor_elements(x) : (uint64_t)layer->kernel_h * layer->kernel_w * x->c;
+    uint64_t taps = (uint64_t)layer->kernel_h * layer->kernel_w;
+    if (layer->op == FQT_LINEAR) {
+        return fqt_tensor_elements(x);
+    }
+    return layer->op == FQT_DEPTHWISE_CONV2D ? taps : taps * x->c;
 }
 
 uint32_t fqt_layer_fan_in(const struct fqt_model *model, uint32_t l) {
@@ -267,6 +271,8 @@ static bool layer_is_valid(const struct fqt_model *model, uint32_t l) {
     switch (layer->op) {
     case FQT_CONV2D:
         return x->type == y->type && windows_fit(layer, x, y) && parameters_are_valid(model, l);
+    case FQT_DEPTHWISE_CONV2D:
+        return x->type == y->type && x->c == y->c && windows_fit(layer, x, y) && parameters_are_valid(model, l);
     case FQT_LINEAR:
         return x->type == y->type && y->h == 1 && y->w == 1 && has_no_window(layer) && parameters_are_valid(model, l);
     case FQT_MAX_POOL2D:
@@ -306,7 +312,8 @@ static enum fqt_status check_bounds(const struct fqt_model *model) {
     const struct fqt_model_header *header = model->header;
     for (uint32_t l = 0; l < header->n_layers; l++) {
         const struct fqt_layer_record *layer = &model->layers[l];
-        uint64_t fan_out = (uint64_t)layer->kernel_h * layer->kernel_w * fqt_layer_outputs(model, l);
+        uint64_t channels = layer->op == FQT_DEPTHWISE_CONV2D ? 1 : fqt_layer_outputs(model, l);
+        uint64_t fan_out = (uint64_t)layer->kernel_h * layer->kernel_w * channels;
         if (fqt_layer_has_weights(layer) && (wide_fan_in(model, l) > FQT_MAX_FAN_IN || fan_out > FQT_MAX_FAN_OUT)) {
             return FQT_ERROR_BOUND;
         }

@@ -200,9 +200,14 @@ static void forward_weights_u8(const struct fqt_network *network, uint32_t l, co
     };
     const uint8_t *w = network->parameters[l].weights;
     const int32_t *bias_acc = fqt_bias_acc(network, &network->live, l);
-    if (network->model.layers[l].op == FQT_LINEAR) {
+    switch (network->model.layers[l].op) {
+    case FQT_LINEAR:
         fqt_linear_forward_u8(g.in_c, g.out_c, &q, x, w, bias_acc, y, extremes);
-    } else {
+        break;
+    case FQT_DEPTHWISE_CONV2D:
+        fqt_depthwise_conv2d_forward_u8(&g, &q, x, w, bias_acc, y, extremes);
+        break;
+    default:
         fqt_conv2d_forward_u8(&g, &q, x, w, bias_acc, y, extremes);
     }
 }
@@ -211,9 +216,14 @@ static void forward_weights_f32(const struct fqt_network *network, uint32_t l, c
     bool relu = (network->model.layers[l].flags & FQT_LAYER_RELU) != 0;
     struct fqt_geometry g = fqt_layer_geometry(&network->model, l);
     const struct fqt_layer_parameters *p = &network->parameters[l];
-    if (network->model.layers[l].op == FQT_LINEAR) {
+    switch (network->model.layers[l].op) {
+    case FQT_LINEAR:
         fqt_linear_forward_f32(g.in_c, g.out_c, relu, x, p->weights, p->bias, y);
-    } else {
+        break;
+    case FQT_DEPTHWISE_CONV2D:
+        fqt_depthwise_conv2d_forward_f32(&g, relu, x, p->weights, p->bias, y);
+        break;
+    default:
         fqt_conv2d_forward_f32(&g, relu, x, p->weights, p->bias, y);
     }
 }

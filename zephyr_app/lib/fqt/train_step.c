@@ -345,24 +345,50 @@ static void select_channels(struct fqt_trainer *trainer, uint32_t l, int32_t rat
     tell(trainer, FQT_EVENT_SELECTED_ERROR, l, error, fqt_tensor_bytes(model, l + 1));
 }
 
+static void backward_weight_u8(struct fqt_trainer *trainer, uint32_t l, const struct fqt_geometry *g) {
+    int32_t zero_x = trainer->network->live.tensors[l].zero;
+    const int8_t *e = error_at(trainer, l + 1);
+    const uint8_t *x = trainer->features[l];
+    const struct fqt_layer_training *sums = &trainer->layers[l];
+    switch (model_of(trainer)->layers[l].op) {
+    case FQT_LINEAR:
+        fqt_linear_backward_weight_u8(g->in_c, g->out_c, zero_x, sums->fraction_bits, e, x, sums->gradient,
+                                      sums->bias_gradient);
+        break;
+    case FQT_DEPTHWISE_CONV2D:
+        fqt_depthwise_conv2d_backward_weight_u8(g, zero_x, sums->fraction_bits, e, x, sums->gradient,
+                                                sums->bias_gradient);
+        break;
+    default:
+        fqt_conv2d_backward_weight_u8(g, zero_x, sums->fraction_bits, e, x, sums->gradient, sums->bias_gradient);
+    }
+}
+
+static void backward_weight_f32(struct fqt_trainer *trainer, uint32_t l, const struct fqt_geometry *g) {
+    const float *e = error_at(trainer, l + 1);
+    const float *x = trainer->features[l];
+    const struct fqt_layer_training *sums = &trainer->layers[l];
+    switch (model_of(trainer)->layers[l].op) {
+    case FQT_LINEAR:
+        fqt_linear_backward_weight_f32(g->in_c, g->out_c, e, x, sums->gradient, sums->bias_gradient);
+        break;
+    case FQT_DEPTHWISE_CONV2D:
+        fqt_depthwise_conv2d_backward_weight_f32(g, e, x, sums->gradient, sums->bias_gradient);
+        break;
+    default:
+        fqt_conv2d_backward_weight_f32(g, e, x, sums->gradient, sums->bias_gradient);
+    }
+}
+
 /* Eq. 2 for layer l. */
 static void backward_weight(struct fqt_trainer *trainer, uint32_t l) {
     const struct fqt_model *model = model_of(trainer);
     struct fqt_geometry g = fqt_layer_geometry(model, l);
-    bool linear = model->layers[l].op == FQT_LINEAR;
-    int32_t zero_x = trainer->network->live.tensors[l].zero;
-    const void *e = error_at(trainer, l + 1);
-    const void *x = trainer->features[l];
-    struct fqt_layer_training *sums = &trainer->layers[l];
-    if (is_quantized(model, l) && linear) {
-        fqt_linear_backward_weight_u8(g.in_c, g.out_c, zero_x, sums->fraction_bits, e, x, sums->gradient,
-                                      sums->bias_gradient);
-    } else if (is_quantized(model, l)) {
-        fqt_conv2d_backward_weight_u8(&g, zero_x, sums->fraction_bits, e, x, sums->gradient, sums->bias_gradient);
-    } else if (linear) {
-        fqt_linear_backward_weight_f32(g.in_c, g.out_c, e, x, sums->gradient, sums->bias_gradient);
+    const struct fqt_layer_training *sums = &trainer->layers[l];
+    if (is_quantized(model, l)) {
+        backward_weight_u8(trainer, l, &g);
     } else {
-        fqt_conv2d_backward_weight_f32(&g, e, x, sums->gradient, sums->bias_gradient);
+        backward_weight_f32(trainer, l, &g);
     }
     tell(trainer, FQT_EVENT_GRADIENT, l, sums->gradient, (uint64_t)n_weights(model, l) * 4);
     tell(trainer, FQT_EVENT_BIAS_GRADIENT, l, sums->bias_gradient, (uint64_t)g.out_c * 4);
@@ -388,8 +414,17 @@ static void backward_input_u8(struct fqt_trainer *trainer, uint32_t l) {
     const uint8_t *w = trainer->network->parameters[l].weights;
     const uint8_t *x = trainer->features[l];
     int8_t *dx = error_at(trainer, l);
-    int32_t largest = model->layers[l].op == FQT_LINEAR ? fqt_linear_backward_input_u8(g.in_c, g.out_c, &q, e, w, x, dx)
-                                                        : fqt_conv2d_backward_input_u8(&g, &q, e, w, x, dx);
+    int32_t largest;
+    switch (model->layers[l].op) {
+    case FQT_LINEAR:
+        largest = fqt_linear_backward_input_u8(g.in_c, g.out_c, &q, e, w, x, dx);
+        break;
+    case FQT_DEPTHWISE_CONV2D:
+        largest = fqt_depthwise_conv2d_backward_input_u8(&g, &q, e, w, x, dx);
+        break;
+    default:
+        largest = fqt_conv2d_backward_input_u8(&g, &q, e, w, x, dx);
+    }
     struct fqt_layer_training *sums = &trainer->layers[l];
     sums->error_max_u8 = largest > sums->error_max_u8 ? largest : sums->error_max_u8;
 }
@@ -401,10 +436,16 @@ static void backward_input_f32(struct fqt_trainer *trainer, uint32_t l) {
     const float *e = error_at(trainer, l + 1);
     const float *w = trainer->network->parameters[l].weights;
     const float *x = trainer->features[l];
-    if (model->layers[l].op == FQT_LINEAR) {
-        fqt_linear_backward_input_f32(g.in_c, g.out_c, masked, e, w, x, error_at(trainer, l));
-    } else {
-        fqt_conv2d_backward_input_f32(&g, masked, e, w, x, error_at(trainer, l));
+    float *dx = error_at(trainer, l);
+    switch (model->layers[l].op) {
+    case FQT_LINEAR:
+        fqt_linear_backward_input_f32(g.in_c, g.out_c, masked, e, w, x, dx);
+        break;
+    case FQT_DEPTHWISE_CONV2D:
+        fqt_depthwise_conv2d_backward_input_f32(&g, masked, e, w, x, dx);
+        break;
+    default:
+        fqt_conv2d_backward_input_f32(&g, masked, e, w, x, dx);
     }
 }
 

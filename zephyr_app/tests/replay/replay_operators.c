@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Golden cases of the arithmetic, the operators and the update rule: kinds 1 to 80. */
+/* Golden cases of the arithmetic, the operators and the update rule: kinds 1 to 95. */
 #include "replay_internal.h"
 
 #include <fqt/arithmetic.h>
 #include <fqt/kernels.h>
+#include <fqt/model_file.h>
 #include <fqt/ranges.h>
 #include <fqt/sparse_update.h>
 #include <fqt/standardized_sgd.h>
@@ -89,7 +90,6 @@ bool replay_arithmetic(struct replay_run *run) {
 /* Sizes of the arrays of an operator. */
 struct shape {
     struct fqt_geometry g;
-    bool linear;
     uint64_t n_x, n_y, n_w;
 };
 
@@ -102,29 +102,30 @@ static bool is_sound(const int32_t *g) {
     return g[10] >= 0 && g[10] < 256 && g[11] >= 0 && g[11] < 256;
 }
 
-/* Takes a geometry; of a linear layer's only in_c and out_c count. */
-static struct shape take_shape(struct replay_run *run, bool linear) {
+/* Takes a geometry; of a linear layer's only in_c and out_c count, a depthwise kernel has one channel. */
+static struct shape take_shape(struct replay_run *run, enum fqt_op op) {
     static const int32_t one[12] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0};
     const int32_t *g = replay_take(run, REPLAY_I32, 12);
-    if (g == NULL || (!linear && !is_sound(g))) {
+    if (g == NULL || (op != FQT_LINEAR && !is_sound(g))) {
         run->malformed = true;
         g = one;
     }
-    struct shape s = {.linear = linear};
+    struct shape s;
     s.g = (struct fqt_geometry){g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10], g[11]};
-    if (linear) {
+    if (op == FQT_LINEAR) {
         s.g = (struct fqt_geometry){1, 1, g[2], 1, 1, g[5], 1, 1, 1, 1, 0, 0};
     }
     s.n_x = (uint64_t)s.g.in_h * (uint64_t)s.g.in_w * (uint64_t)s.g.in_c;
     s.n_y = (uint64_t)s.g.out_h * (uint64_t)s.g.out_w * (uint64_t)s.g.out_c;
-    s.n_w = (uint64_t)s.g.out_c * (uint64_t)s.g.kernel_h * (uint64_t)s.g.kernel_w * (uint64_t)s.g.in_c;
+    s.n_w = (uint64_t)s.g.out_c * (uint64_t)s.g.kernel_h * (uint64_t)s.g.kernel_w *
+            (op == FQT_DEPTHWISE_CONV2D ? 1u : (uint64_t)s.g.in_c);
     return s;
 }
 
-/* ---- 10-15, 20-25: convolution and linear ---- */
+/* ---- 10-15, 20-25, 90-95: convolution, linear, depthwise convolution ---- */
 
-static void forward_u8(struct replay_run *run, bool linear) {
-    struct shape s = take_shape(run, linear);
+static void forward_u8(struct replay_run *run, enum fqt_op op) {
+    struct shape s = take_shape(run, op);
     const int32_t *z = replay_take(run, REPLAY_I32, 4);
     const float *m = replay_take(run, REPLAY_F32, 1);
     const uint8_t *x = replay_take(run, REPLAY_U8, s.n_x);
@@ -136,8 +137,10 @@ static void forward_u8(struct replay_run *run, bool linear) {
     }
     struct fqt_forward_quantization q = {z[0], z[1], z[2], z[3], fqt_requantizer_of(m[0])};
     struct fqt_extremes extremes = {INT32_MAX, INT32_MIN};
-    if (linear) {
+    if (op == FQT_LINEAR) {
         fqt_linear_forward_u8(s.g.in_c, s.g.out_c, &q, x, w, bias_acc, y, &extremes);
+    } else if (op == FQT_DEPTHWISE_CONV2D) {
+        fqt_depthwise_conv2d_forward_u8(&s.g, &q, x, w, bias_acc, y, &extremes);
     } else {
         fqt_conv2d_forward_u8(&s.g, &q, x, w, bias_acc, y, &extremes);
     }
@@ -145,8 +148,8 @@ static void forward_u8(struct replay_run *run, bool linear) {
     replay_check(run, &extremes);
 }
 
-static void backward_input_u8(struct replay_run *run, bool linear) {
-    struct shape s = take_shape(run, linear);
+static void backward_input_u8(struct replay_run *run, enum fqt_op op) {
+    struct shape s = take_shape(run, op);
     const int32_t *z = replay_take(run, REPLAY_I32, 3);
     const float *m = replay_take(run, REPLAY_F32, 1);
     const int8_t *e = replay_take(run, REPLAY_I8, s.n_y);
@@ -157,14 +160,20 @@ static void backward_input_u8(struct replay_run *run, bool linear) {
         return;
     }
     struct fqt_error_quantization q = {z[0], z[1], z[2] != 0, fqt_requantizer_of(m[0])};
-    int32_t largest = linear ? fqt_linear_backward_input_u8(s.g.in_c, s.g.out_c, &q, e, w, x, dx)
-                             : fqt_conv2d_backward_input_u8(&s.g, &q, e, w, x, dx);
+    int32_t largest;
+    if (op == FQT_LINEAR) {
+        largest = fqt_linear_backward_input_u8(s.g.in_c, s.g.out_c, &q, e, w, x, dx);
+    } else if (op == FQT_DEPTHWISE_CONV2D) {
+        largest = fqt_depthwise_conv2d_backward_input_u8(&s.g, &q, e, w, x, dx);
+    } else {
+        largest = fqt_conv2d_backward_input_u8(&s.g, &q, e, w, x, dx);
+    }
     replay_check(run, dx);
     replay_check(run, &largest);
 }
 
-static void backward_weight_u8(struct replay_run *run, bool linear) {
-    struct shape s = take_shape(run, linear);
+static void backward_weight_u8(struct replay_run *run, enum fqt_op op) {
+    struct shape s = take_shape(run, op);
     const int32_t *z = replay_take(run, REPLAY_I32, 2);
     const int8_t *e = replay_take(run, REPLAY_I8, s.n_y);
     const uint8_t *x = replay_take(run, REPLAY_U8, s.n_x);
@@ -173,8 +182,10 @@ static void backward_weight_u8(struct replay_run *run, bool linear) {
     if (!replay_ready(run)) {
         return;
     }
-    if (linear) {
+    if (op == FQT_LINEAR) {
         fqt_linear_backward_weight_u8(s.g.in_c, s.g.out_c, z[0], z[1], e, x, gradient, bias_gradient);
+    } else if (op == FQT_DEPTHWISE_CONV2D) {
+        fqt_depthwise_conv2d_backward_weight_u8(&s.g, z[0], z[1], e, x, gradient, bias_gradient);
     } else {
         fqt_conv2d_backward_weight_u8(&s.g, z[0], z[1], e, x, gradient, bias_gradient);
     }
@@ -182,8 +193,8 @@ static void backward_weight_u8(struct replay_run *run, bool linear) {
     replay_check(run, bias_gradient);
 }
 
-static void forward_f32(struct replay_run *run, bool linear) {
-    struct shape s = take_shape(run, linear);
+static void forward_f32(struct replay_run *run, enum fqt_op op) {
+    struct shape s = take_shape(run, op);
     const int32_t *relu = replay_take(run, REPLAY_I32, 1);
     const float *x = replay_take(run, REPLAY_F32, s.n_x);
     const float *w = replay_take(run, REPLAY_F32, s.n_w);
@@ -192,16 +203,18 @@ static void forward_f32(struct replay_run *run, bool linear) {
     if (!replay_ready(run)) {
         return;
     }
-    if (linear) {
+    if (op == FQT_LINEAR) {
         fqt_linear_forward_f32(s.g.in_c, s.g.out_c, relu[0] != 0, x, w, bias, y);
+    } else if (op == FQT_DEPTHWISE_CONV2D) {
+        fqt_depthwise_conv2d_forward_f32(&s.g, relu[0] != 0, x, w, bias, y);
     } else {
         fqt_conv2d_forward_f32(&s.g, relu[0] != 0, x, w, bias, y);
     }
     replay_check(run, y);
 }
 
-static void backward_input_f32(struct replay_run *run, bool linear) {
-    struct shape s = take_shape(run, linear);
+static void backward_input_f32(struct replay_run *run, enum fqt_op op) {
+    struct shape s = take_shape(run, op);
     const int32_t *masked = replay_take(run, REPLAY_I32, 1);
     const float *e = replay_take(run, REPLAY_F32, s.n_y);
     const float *w = replay_take(run, REPLAY_F32, s.n_w);
@@ -210,16 +223,18 @@ static void backward_input_f32(struct replay_run *run, bool linear) {
     if (!replay_ready(run)) {
         return;
     }
-    if (linear) {
+    if (op == FQT_LINEAR) {
         fqt_linear_backward_input_f32(s.g.in_c, s.g.out_c, masked[0] != 0, e, w, x, dx);
+    } else if (op == FQT_DEPTHWISE_CONV2D) {
+        fqt_depthwise_conv2d_backward_input_f32(&s.g, masked[0] != 0, e, w, x, dx);
     } else {
         fqt_conv2d_backward_input_f32(&s.g, masked[0] != 0, e, w, x, dx);
     }
     replay_check(run, dx);
 }
 
-static void backward_weight_f32(struct replay_run *run, bool linear) {
-    struct shape s = take_shape(run, linear);
+static void backward_weight_f32(struct replay_run *run, enum fqt_op op) {
+    struct shape s = take_shape(run, op);
     const float *e = replay_take(run, REPLAY_F32, s.n_y);
     const float *x = replay_take(run, REPLAY_F32, s.n_x);
     float *gradient = replay_copy(run, REPLAY_F32, s.n_w);
@@ -227,8 +242,10 @@ static void backward_weight_f32(struct replay_run *run, bool linear) {
     if (!replay_ready(run)) {
         return;
     }
-    if (linear) {
+    if (op == FQT_LINEAR) {
         fqt_linear_backward_weight_f32(s.g.in_c, s.g.out_c, e, x, gradient, bias_gradient);
+    } else if (op == FQT_DEPTHWISE_CONV2D) {
+        fqt_depthwise_conv2d_backward_weight_f32(&s.g, e, x, gradient, bias_gradient);
     } else {
         fqt_conv2d_backward_weight_f32(&s.g, e, x, gradient, bias_gradient);
     }
@@ -239,7 +256,7 @@ static void backward_weight_f32(struct replay_run *run, bool linear) {
 /* ---- 30-33: max pooling ---- */
 
 static void max_pool2d_forward_u8(struct replay_run *run) {
-    struct shape s = take_shape(run, false);
+    struct shape s = take_shape(run, FQT_MAX_POOL2D);
     const uint8_t *x = replay_take(run, REPLAY_U8, s.n_x);
     uint8_t *y = replay_room(run, s.n_y);
     if (replay_ready(run)) {
@@ -249,7 +266,7 @@ static void max_pool2d_forward_u8(struct replay_run *run) {
 }
 
 static void max_pool2d_backward_u8(struct replay_run *run) {
-    struct shape s = take_shape(run, false);
+    struct shape s = take_shape(run, FQT_MAX_POOL2D);
     const int32_t *z = replay_take(run, REPLAY_I32, 2);
     const uint8_t *x = replay_take(run, REPLAY_U8, s.n_x);
     const int8_t *e = replay_take(run, REPLAY_I8, s.n_y);
@@ -261,7 +278,7 @@ static void max_pool2d_backward_u8(struct replay_run *run) {
 }
 
 static void max_pool2d_forward_f32(struct replay_run *run) {
-    struct shape s = take_shape(run, false);
+    struct shape s = take_shape(run, FQT_MAX_POOL2D);
     const float *x = replay_take(run, REPLAY_F32, s.n_x);
     float *y = replay_room(run, 4 * s.n_y);
     if (replay_ready(run)) {
@@ -271,7 +288,7 @@ static void max_pool2d_forward_f32(struct replay_run *run) {
 }
 
 static void max_pool2d_backward_f32(struct replay_run *run) {
-    struct shape s = take_shape(run, false);
+    struct shape s = take_shape(run, FQT_MAX_POOL2D);
     const int32_t *masked = replay_take(run, REPLAY_I32, 1);
     const float *x = replay_take(run, REPLAY_F32, s.n_x);
     const float *e = replay_take(run, REPLAY_F32, s.n_y);
@@ -335,25 +352,25 @@ static void softmax_f32(struct replay_run *run) {
     }
 }
 
-static bool replay_weighted(struct replay_run *run, uint32_t direction, bool linear) {
+static bool replay_weighted(struct replay_run *run, uint32_t direction, enum fqt_op op) {
     switch (direction) {
     case 0:
-        forward_u8(run, linear);
+        forward_u8(run, op);
         return true;
     case 1:
-        backward_input_u8(run, linear);
+        backward_input_u8(run, op);
         return true;
     case 2:
-        backward_weight_u8(run, linear);
+        backward_weight_u8(run, op);
         return true;
     case 3:
-        forward_f32(run, linear);
+        forward_f32(run, op);
         return true;
     case 4:
-        backward_input_f32(run, linear);
+        backward_input_f32(run, op);
         return true;
     case 5:
-        backward_weight_f32(run, linear);
+        backward_weight_f32(run, op);
         return true;
     default:
         return false;
@@ -362,8 +379,9 @@ static bool replay_weighted(struct replay_run *run, uint32_t direction, bool lin
 
 bool replay_kernels(struct replay_run *run) {
     uint32_t kind = run->replay_case->kind;
-    if (kind >= 10 && kind < 30) {
-        return replay_weighted(run, kind % 10, kind >= 20);
+    if ((kind >= 10 && kind < 30) || (kind >= 90 && kind < 100)) {
+        enum fqt_op op = kind < 20 ? FQT_CONV2D : kind < 30 ? FQT_LINEAR : FQT_DEPTHWISE_CONV2D;
+        return replay_weighted(run, kind % 10, op);
     }
     switch (kind) {
     case 30:

@@ -1,41 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Convolution with folded batch norm and ReLU (SPEC.md 4.1-4.4; Eq. 1-4). */
-#include <fqt/kernels.h>
+#include "window.h"
 
 #include <stddef.h>
 
 /* Input channels whose errors are summed at once: enough to reuse each e, few enough for the stack. */
 #define BLOCK 16
-
-static int32_t min(int32_t a, int32_t b) {
-    return a < b ? a : b;
-}
-
-static int32_t max(int32_t a, int32_t b) {
-    return a > b ? a : b;
-}
-
-/* Along one axis: kernel taps first..last-1 of an output lie inside the input, the first one at index `in`. */
-struct taps {
-    int32_t first, last, in;
-};
-
-static struct taps taps_of(int32_t out, int32_t stride, int32_t pad, int32_t kernel, int32_t size) {
-    int32_t origin = out * stride - pad;
-    int32_t first = max(0, -origin);
-    return (struct taps){first, min(kernel, size - origin), origin + first};
-}
-
-/* Along one axis: outputs first..last-1 have a tap on an input index. */
-struct outputs {
-    int32_t first, last;
-};
-
-static struct outputs outputs_of(int32_t in, int32_t stride, int32_t pad, int32_t kernel, int32_t size) {
-    int32_t from = in + pad - kernel + 1;
-    int32_t first = from <= 0 ? 0 : (from + stride - 1) / stride;
-    return (struct outputs){first, min(size, (in + pad) / stride + 1)};
-}
 
 /* Index of weight (co, ky, kx, 0). */
 static int32_t weight_index(const struct fqt_geometry *g, int32_t co, int32_t ky, int32_t kx) {
@@ -58,11 +28,6 @@ static int32_t accumulate_u8(const struct fqt_geometry *g, const struct fqt_forw
     return acc;
 }
 
-static void widen(struct fqt_extremes *extremes, int32_t acc) {
-    extremes->least = min(extremes->least, acc);
-    extremes->greatest = max(extremes->greatest, acc);
-}
-
 void fqt_conv2d_forward_u8(const struct fqt_geometry *g, const struct fqt_forward_quantization *q, const uint8_t *x,
                            const uint8_t *w, const int32_t *bias_acc, uint8_t *y, struct fqt_extremes *extremes) {
     struct fqt_extremes seen = {INT32_MAX, INT32_MIN};
@@ -72,14 +37,14 @@ void fqt_conv2d_forward_u8(const struct fqt_geometry *g, const struct fqt_forwar
             struct taps h = taps_of(ox, g->stride_w, g->pad_left, g->kernel_w, g->in_w);
             for (int32_t co = 0; co < g->out_c; co++) {
                 int32_t acc = accumulate_u8(g, q, v, h, co, x, w, bias_acc[co]);
-                widen(&seen, acc);
-                *y++ = (uint8_t)fqt_clamp(fqt_requantize(acc, q->requantizer) + q->zero_y, q->lower, 255);
+                fqt_widen(&seen, acc);
+                *y++ = fqt_output_u8(q, acc);
             }
         }
     }
     if (extremes != NULL) {
-        widen(extremes, seen.least);
-        widen(extremes, seen.greatest);
+        fqt_widen(extremes, seen.least);
+        fqt_widen(extremes, seen.greatest);
     }
 }
 
@@ -141,32 +106,16 @@ static void gather_u8(const struct fqt_geometry *g, int32_t zero_w, struct input
     }
 }
 
-/* Requantizes n sums; returns the largest |sum| of the unmasked. */
-static int32_t finish_u8(const struct fqt_error_quantization *q, int32_t n, const int32_t *sum, const uint8_t *x,
-                         int8_t *dx) {
-    int32_t lowest = q->masked ? q->zero_x : -1;
-    int32_t largest = 0;
-    for (int32_t j = 0; j < n; j++) {
-        if (x[j] <= lowest) {
-            dx[j] = 0;
-            continue;
-        }
-        largest = max(largest, sum[j] < 0 ? -sum[j] : sum[j]);
-        dx[j] = (int8_t)fqt_clamp(fqt_requantize(sum[j], q->requantizer), -FQT_ERROR_MAX, FQT_ERROR_MAX);
-    }
-    return largest;
-}
-
 int32_t fqt_conv2d_backward_input_u8(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
                                      const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx) {
     int32_t largest = 0;
     for (int32_t iy = 0; iy < g->in_h; iy++) {
         for (int32_t ix = 0; ix < g->in_w; ix++) {
             for (int32_t ci = 0; ci < g->in_c; ci += BLOCK) {
-                struct input_block block = {iy, ix, ci, min(BLOCK, g->in_c - ci)};
+                struct input_block block = {iy, ix, ci, fqt_min(BLOCK, g->in_c - ci)};
                 int32_t sum[BLOCK] = {0};
                 gather_u8(g, q->zero_w, block, e, w, sum);
-                largest = max(largest, finish_u8(q, block.n, sum, x, dx));
+                largest = fqt_max(largest, fqt_errors_u8(q, block.n, sum, x, dx));
                 x += block.n;
                 dx += block.n;
             }
@@ -201,7 +150,7 @@ void fqt_conv2d_backward_input_f32(const struct fqt_geometry *g, bool masked, co
     for (int32_t iy = 0; iy < g->in_h; iy++) {
         for (int32_t ix = 0; ix < g->in_w; ix++) {
             for (int32_t ci = 0; ci < g->in_c; ci += BLOCK) {
-                struct input_block block = {iy, ix, ci, min(BLOCK, g->in_c - ci)};
+                struct input_block block = {iy, ix, ci, fqt_min(BLOCK, g->in_c - ci)};
                 float sum[BLOCK] = {0};
                 gather_f32(g, block, e, w, sum);
                 for (int32_t j = 0; j < block.n; j++) {
