@@ -11,5 +11,5 @@ def digits_cnn(input_shape: tuple[int, int, int], classes: int) -> list[Layer]:
         Conv2d(8),
         MaxPool2d(),
         Linear(16),
-        Linear(classes, relu=False, batch_norm=False),
+        Linear(classes, activation="", batch_norm=False),
     ]

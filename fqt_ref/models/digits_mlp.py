@@ -6,4 +6,4 @@ from fqt_ref.models.describe import Layer, Linear
 
 def digits_mlp(input_shape: tuple[int, int, int], classes: int) -> list[Layer]:
     """linear -> 12; linear -> classes. 0.9 k weights for 8x8 inputs."""
-    return [Linear(12), Linear(classes, relu=False, batch_norm=False)]
+    return [Linear(12), Linear(classes, activation="", batch_norm=False)]

@@ -15,5 +15,5 @@ def mnist_cnn(input_shape: tuple[int, int, int], classes: int) -> list[Layer]:
         Conv2d(16, stride=(2, 2)),
         MaxPool2d(),
         Linear(64),
-        Linear(classes, relu=False, batch_norm=False),
+        Linear(classes, activation="", batch_norm=False),
     ]
