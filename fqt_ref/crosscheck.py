@@ -10,10 +10,11 @@ import numpy as np
 
 from fqt_ref import device
 from fqt_ref import train_step as ts
+from fqt_ref.build import CONFIGS, freeze
 from fqt_ref.errors import FqtError
 from fqt_ref.golden.format import Case, case_bytes, file_bytes
 from fqt_ref.golden.steps import trace_case
-from fqt_ref.initialize import CONFIGS, freeze, initialize
+from fqt_ref.initialize import initialize
 from fqt_ref.models import Conv2d, DepthwiseConv2d, Layer, Linear, MaxPool2d
 from fqt_ref.network import Network
 
