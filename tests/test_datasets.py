@@ -885,6 +885,7 @@ def test_dataset_names() -> None:
         "emnist-digits",
         "cifar10",
         "flowers102",
+        "kkanji",
         "cwru",
         "hapt",
         "arsc",

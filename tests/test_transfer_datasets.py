@@ -26,6 +26,7 @@ from fqt_ref.datasets.cwru import CWRU
 from fqt_ref.datasets.file_set import FileSet, find_files
 from fqt_ref.datasets.flowers102 import FLOWERS102
 from fqt_ref.datasets.hapt import HAPT
+from fqt_ref.datasets.kkanji import KKANJI
 from fqt_ref.datasets.speech_commands import SPEECH_COMMANDS
 from fqt_ref.datasets.split import spread
 from fqt_ref.datasets.standardize import standardized, statistics
@@ -230,7 +231,7 @@ def test_cifar10_download_into_the_cache_and_from_it(tmp_path: Path, monkeypatch
 
 
 def test_checksums_and_homes() -> None:
-    for files in (CIFAR10, FLOWERS102, CWRU, HAPT, ARSC, SPEECH_COMMANDS):
+    for files in (CIFAR10, FLOWERS102, KKANJI, CWRU, HAPT, ARSC, SPEECH_COMMANDS):
         assert (files.url is None) == (files.md5 is None)
         if files.url:
             assert (files.url.rsplit("/", 1)[1],) in files.forms and files.md5 is not None and len(files.md5) == 32
@@ -311,11 +312,20 @@ def speech_arrays() -> Arrays:
     }
 
 
+def kkanji_arrays() -> Arrays:
+    return {
+        "x": np.arange(20, dtype=np.uint8)[:, np.newaxis, np.newaxis] + np.zeros((1, 28, 28), np.uint8),
+        "label": (np.arange(20) // 2).astype(np.uint8),
+        "codepoint": np.array([f"U+{0x4E00 + i:X}" for i in range(10)]),
+    }
+
+
 MAKERS: dict[str, tuple[FileSet, Callable[[], Arrays]]] = {
     "cwru": (CWRU, cwru_arrays),
     "hapt": (HAPT, hapt_arrays),
     "arsc": (ARSC, arsc_arrays),
     "flowers102": (FLOWERS102, flowers_arrays),
+    "kkanji": (KKANJI, kkanji_arrays),
     "speech-commands": (SPEECH_COMMANDS, speech_arrays),
 }
 
@@ -414,6 +424,17 @@ def test_flowers102_without_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert text.startswith("flowers102: its images are JPEG files, which Pillow reads") and text.endswith("pip install pillow")
 
 
+def test_kkanji(tmp_path: Path) -> None:
+    write("kkanji", tmp_path)
+    data = load("kkanji", tmp_path)
+    check_form(data, (28, 28, 1))
+    assert (data.name, data.classes, data.scale, data.zero) == ("kkanji", 10, ONE_255TH, 0)
+    assert data.label_names is not None and data.label_names[0] == "一"
+    assert sorted(data.test_x[:, 0, 0, 0].tolist()) == [4, 9, 14, 19] and len(data.train_x) == 16
+    assert data.test_y.tolist() == (data.test_x[:, 5, 5, 0] // 2).tolist()
+    assert data.train_y.tolist() == (data.train_x[:, 5, 5, 0] // 2).tolist()
+
+
 def test_speech_commands_are_a_test_part_only(tmp_path: Path) -> None:
     arrays = speech_arrays()
     write("speech-commands", tmp_path)
@@ -477,6 +498,11 @@ FAULTS: list[tuple[str, Callable[[Arrays], Arrays], str]] = [
         lambda a: {"mfcc_i8": a["mfcc_i8"].view(np.uint8)},
         "'mfcc_i8' is uint8 of shape (5, 49, 10), not int8 of N x 49 x 10",
     ),
+    ("kkanji", lambda a: {"x": a["x"][:, :27]}, "'x' is uint8 of shape (20, 27, 28), not uint8 of N x 28 x 28"),
+    ("kkanji", lambda a: {"label": a["label"] + np.uint8(1)}, "'label': label 10 of sample 18 is outside 0..9"),
+    ("kkanji", lambda a: {"x": a["x"][:4], "label": a["label"][:4]}, "no samples for the test part"),
+    ("kkanji", lambda a: {"codepoint": np.array(["U+4E00"] * 9 + ["one"])}, "'codepoint' holds something else than U+ and a number"),
+    ("kkanji", lambda a: {"codepoint": np.array(["U+FFFFFFFFFFFF"] * 10)}, "'codepoint' holds something else than U+"),
     ("speech-commands", lambda a: {"label": a["label"] + np.uint8(1)}, "'label': label 12 of sample 0 is outside 0..11"),
     ("speech-commands", lambda a: {"names": a["names"][:11]}, "'names' is <U7 of shape (11,), not str_ of 12"),
 ]
@@ -581,6 +607,14 @@ def test_real_flowers102(monkeypatch: pytest.MonkeyPatch) -> None:
     check_form(data, (64, 64, 3))
     train, test = counts(data)
     assert (sum(train), min(train), sum(test), min(test)) == (1641, 11, 4911, 13)
+
+
+def test_real_kkanji(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = real(KKANJI, monkeypatch)
+    check_form(data, (28, 28, 1))
+    assert (len(data.train_x), len(data.test_x)) == (11145, 2786)
+    assert np.sum(counts(data), 0).tolist() == [1768, 1766, 1674, 1575, 1451, 1259, 1199, 1121, 1066, 1052]
+    assert data.label_names is not None and "".join(data.label_names[:4]) == "一云事人"
 
 
 def test_real_speech_commands(monkeypatch: pytest.MonkeyPatch) -> None:
