@@ -64,7 +64,7 @@ class Schedule:
         if step < self.count:
             return step
         behind = step - self.count - 1
-        return self.count - 1 - behind // 2 if behind % 2 else -1
+        return self.count - 1 - behind // 2 if behind > 0 and behind % 2 else -1
 
     def trains(self, layer: int) -> bool:
         return bool(self.layers[layer]["flagset"] & LAYER_TRAINABLE)
