@@ -1102,6 +1102,78 @@ class Trainer:
 # ---- 12. Golden file ----
 
 
+# Number, inputs and results of each kind. An input is g (the geometry), s (scalars, each an argument) or a (an array), with its type.
+CONV2D_KINDS = {
+    "forward_u8": (0, "gi si ai af aB aB ai", "B i"),
+    "backward_input_u8": (1, "gi si ai ai sf ab aB aB ab", "b i"),
+    "backward_weight_u8": (2, "gi si ab aB ai ai", "i i"),
+    "forward_f32": (3, "gi si af af af", "f"),
+    "backward_input_f32": (4, "gi si af af af af", "f"),
+    "backward_weight_f32": (5, "gi af af af af", "f f"),
+}
+KINDS = {
+    **{f"conv2d_{name}": (10 + i, *types) for name, (i, *types) in CONV2D_KINDS.items()},
+    **{f"linear_{name}": (20 + i, *types) for name, (i, *types) in CONV2D_KINDS.items()},
+    **{f"depthwise_conv2d_{name}": (90 + i, *types) for name, (i, *types) in CONV2D_KINDS.items()},
+    "max_pool2d_forward_u8": (30, "gi aB", "B"),
+    "max_pool2d_backward_u8": (31, "gi si aB ab", "b"),
+    "max_pool2d_forward_f32": (32, "gi af", "f"),
+    "max_pool2d_backward_f32": (33, "gi si af af", "f"),
+    "avg_pool2d_forward_u8": (34, "gi si sf aB", "B i"),
+    "avg_pool2d_backward_u8": (35, "gi si sf ab aB ab", "b i"),
+    "avg_pool2d_forward_f32": (36, "gi af", "f"),
+    "avg_pool2d_backward_f32": (37, "gi si af af af", "f"),
+    "dequantize_forward": (40, "si sf aB", "f"),
+    "dequantize_backward": (41, "si sf af aB", "b f"),
+    "add_forward_u8": (44, "si sf aB aB", "B i"),
+    "add_backward_u8": (45, "si sf ab aB ab", "b i"),
+    "add_forward_f32": (46, "si af af", "f"),
+    "add_backward_f32": (47, "si af af af", "f"),
+    "hard_swish_forward_u8": (52, "si sf aB", "B i"),
+    "hard_swish_backward_u8": (53, "si sf ab aB ab", "b i"),
+    "hard_swish_forward_f32": (54, "af", "f"),
+    "hard_swish_backward_f32": (55, "si af af af", "f"),
+    "softmax_u8": (50, "si sf aB", "b I"),
+    "softmax_f32": (51, "si af", "f I"),
+    "sparse_select_u8": (60, "si ab ai", "b i"),
+    "sparse_select_f32": (61, "si af ai", "f i"),
+    "update_weights_u8": (70, "si sI sf af ai aB ai ai", "B f i i"),
+    "update_bias_u8": (71, "si sf ai ai", "i"),
+    "update_f32": (72, "si sf af af af af ai", "f f"),
+    "update_range": (80, "si sf si", "f i"),
+}
+
+
+def results_of(kind: str, inputs: list[list]) -> list[list]:
+    """The expected arrays of a kind of KINDS, from its input arrays."""
+    arguments: list = []
+    for token, values in zip(KINDS[kind][1].split(), inputs, strict=True):
+        if token[0] == "s":
+            arguments += values
+        else:
+            arguments.append(geometry(*values) if token[0] == "g" else values)
+    function = globals()[kind.removesuffix("_u8").removesuffix("_f32") if kind.startswith("sparse") else kind]
+    results = function(*arguments)
+    arrays: list[list] = []
+    last: object = list
+    for result in results if isinstance(results, tuple) else (results,):
+        if isinstance(result, list):
+            arrays.append([v for one in result for v in (one if isinstance(one, tuple) else (one,))])
+        elif type(result) is last:
+            arrays[-1].append(result)  # scalars of one type share an array
+        else:
+            arrays.append([result])
+        last = type(result)
+    return arrays
+
+
+def case_of(kind: str, name: str, *inputs) -> bytes:
+    """A golden case of KINDS with what this file expects."""
+    number, types_in, types_out = KINDS[kind]
+    arrays = [(token[1], values) for token, values in zip(types_in.split(), inputs, strict=True)]
+    return golden_case(number, name, *arrays, *zip(types_out.split(), results_of(kind, [list(v) for v in inputs]), strict=True))
+
+
 def golden_case(kind: int, name: str, *arrays) -> bytes:
     """One case. arrays: (struct letter of B b i I f, values)."""
     types = {"B": 1, "b": 2, "i": 3, "I": 4, "f": 5}
