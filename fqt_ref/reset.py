@@ -9,7 +9,7 @@ from fqt_ref.network import U8, Network
 
 
 def reset_last(network: Network, count: int, seed: int) -> None:
-    """Give the last `count` layers with weights random values (He initialization) and zero biases, in place. Raises FqtError if there are fewer."""
+    """Give the last `count` layers with weights random values (He initialization), biases 0, in place. FqtError if there are fewer."""
     weighted = [i for i, weights in enumerate(network.weights) if weights is not None]
     if not 0 <= count <= len(weighted):
         raise FqtError(f"cannot reset the last {count} layers: the network has {len(weighted)} with weights")
