@@ -77,9 +77,7 @@ class GraphModule(nn.Module):
         for node in graph.nodes:
             if "pool" in node.op and any(node.padding):
                 raise FqtError(f"{node.op} {node.name}: pooling with padding cannot be trained here: pad in a convolution instead")
-        self.layers = nn.ModuleDict(
-            {str(i): Weighted(n, graph.shape(n.inputs[0])) for i, n in enumerate(graph.nodes) if n.op in WEIGHTED}
-        )
+        self.layers = nn.ModuleDict({str(i): Weighted(n, graph.shape(n.inputs[0])) for i, n in enumerate(graph.nodes) if n.op in WEIGHTED})
         self.last = [max(graph.readers(t), default=len(graph.nodes)) for t in range(len(graph.nodes) + 1)]
 
     def forward(self, x: Tensor) -> Tensor:
