@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all commands share: options, messages, results and progress bars. Results go to standard output, everything else to standard error."""
+"""What all commands share: options, messages, progress bars. Results go to standard output, everything else to standard error."""
 
 import json
 from collections.abc import Callable

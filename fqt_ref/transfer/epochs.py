@@ -80,9 +80,7 @@ def train_epoch(
         loss.backward()
         optimizer.step()
         if not torch.isfinite(loss):
-            raise FqtError(
-                f"the loss left float32's range in epoch {epoch + 1}: choose a smaller learning rate than {settings.learning_rate}"
-            )
+            raise FqtError(f"the loss is not finite in epoch {epoch + 1}: choose a learning rate below {settings.learning_rate}")
         total += float(loss.detach())
         right += float((logits.argmax(1) == y).float().mean())
         advance(batch_size, f"loss {total / (batch + 1):.3f}")

@@ -20,7 +20,7 @@ GRIDS = ("output_grid", "weight_grid")
 
 def write(path: Path, graph: Graph, notes: dict[str, Any] | None = None) -> None:
     """Write a Graph and notes (what JSON holds: history, data set, settings). Raises FqtError if the file cannot be written."""
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     nodes = []
     for i, node in enumerate(graph.nodes):
         fields = {k: v for k, v in asdict(node).items() if k not in (*ARRAYS, *GRIDS)}
@@ -53,7 +53,8 @@ def read(path: Path) -> tuple[Graph, dict[str, Any]]:
             raise FqtError(f"{path}: format {text['format']}, this fqt reads {FORMAT}: write it anew with this fqt")
         graph = Graph(text["name"], to_shape(text["input_shape"]), input_grid=get_grid(arrays, "input_grid"))
         for i, fields in enumerate(text["nodes"]):
-            node = Node(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+            node = Node(**values)
             for key in ARRAYS:
                 setattr(node, key, arrays.get(f"{i}.{key}"))
             for key in GRIDS:

@@ -7,8 +7,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import torch
-
 from fqt_ref.datasets import Dataset
 from fqt_ref.errors import FqtError
 from fqt_ref.graph import Graph
@@ -16,22 +14,18 @@ from fqt_ref.training import Epoch
 from fqt_ref.transfer import checkpoint
 from fqt_ref.transfer.epochs import Advance, accuracy_of, new_optimizer, silent, train_epoch
 from fqt_ref.transfer.settings import Settings, check
-from fqt_ref.transfer.torch_module import GraphModule
+from fqt_ref.transfer.torch_module import GraphModule, channels_last
 
 SHOWN = 1000  # test samples on the way, the first ones; the last epoch is evaluated on all
 
 
 def check_data(graph: Graph, data: Dataset) -> None:
     """Raises FqtError if the network does not take the data set's samples or does not know its classes."""
-    shape, classes = tuple(data.train_x.shape[1:]), graph.shape(len(graph.nodes))[2]
-    if shape != tuple(graph.input_shape):
-        raise FqtError(
-            f"data set {data.name} has samples of shape {shape}, network {graph.name} takes {graph.input_shape}: choose data that fits"
-        )
+    shape, wanted, classes = tuple(data.train_x.shape[1:]), tuple(graph.input_shape), graph.shape(len(graph.nodes))[2]
+    if shape != wanted:
+        raise FqtError(f"data set {data.name} has samples of shape {shape}, network {graph.name} takes {wanted}: choose data that fits")
     if data.classes > classes:
-        raise FqtError(
-            f"data set {data.name} has {data.classes} classes, network {graph.name} tells {classes} apart: choose data that fits"
-        )
+        raise FqtError(f"data set {data.name} has {data.classes} classes, network {graph.name} knows {classes}: choose data that fits")
     if len(data.train_x) < 2:
         raise FqtError(f"data set {data.name} has {len(data.train_x)} training samples: batch norm needs two")
 
@@ -48,7 +42,7 @@ def pretrain(
     """
     check(settings)
     check_data(module.graph, data)
-    module.to(memory_format=torch.channels_last)  # twice as fast on a CPU
+    channels_last(module)
     optimizer = new_optimizer(module, settings)
     identity: dict[str, Any] = {"network": module.graph.name, "data": data.name, "samples": len(data.train_x), **asdict(settings)}
     history: list[dict[str, Any]] = []

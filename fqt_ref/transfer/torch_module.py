@@ -5,6 +5,7 @@ Tensors inside are [n, c, h, w]; what a linear layer makes is [n, c, 1, 1]. A li
 """
 
 from copy import copy
+from typing import cast
 
 import numpy as np
 import torch
@@ -38,10 +39,7 @@ class Weighted(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.pad is not None:
             x = functional.pad(x, self.pad)
-        if self.op == "linear":
-            x = self.layer(x.permute(0, 2, 3, 1).flatten(1))[:, :, None, None]
-        else:
-            x = self.layer(x)
+        x = self.layer(x.permute(0, 2, 3, 1).flatten(1))[:, :, None, None] if self.op == "linear" else self.layer(x)
         return activated(x if self.norm is None else self.norm(x), self.activation)
 
 
@@ -78,6 +76,7 @@ class GraphModule(nn.Module):
             if "pool" in node.op and any(node.padding):
                 raise FqtError(f"{node.op} {node.name}: pooling with padding cannot be trained here: pad in a convolution instead")
         self.layers = nn.ModuleDict({str(i): Weighted(n, graph.shape(n.inputs[0])) for i, n in enumerate(graph.nodes) if n.op in WEIGHTED})
+        self.weighted = {int(key): cast(Weighted, layer) for key, layer in self.layers.items()}  # by the node's index
         self.last = [max(graph.readers(t), default=len(graph.nodes)) for t in range(len(graph.nodes) + 1)]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -85,7 +84,7 @@ class GraphModule(nn.Module):
         for i, node in enumerate(self.graph.nodes):
             inputs = [t for t in (tensors[k] for k in node.inputs) if t is not None]
             if node.op in WEIGHTED:
-                tensors.append(self.layers[str(i)](inputs[0]))
+                tensors.append(self.weighted[i](inputs[0]))
             else:
                 tensors.append(without_weights(node, inputs, node.kernel == self.graph.shape(node.inputs[0])[:2]))
             for k in node.inputs:
@@ -94,6 +93,13 @@ class GraphModule(nn.Module):
         logits = tensors[-1]
         assert logits is not None
         return logits.permute(0, 2, 3, 1).flatten(1)
+
+
+def channels_last(module: GraphModule) -> None:
+    """Lay the weights out as (out, h, w, in) in memory: convolutions are twice as fast on a CPU."""
+    for parameter in module.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def engine_weights(op: str, weight: Tensor) -> np.ndarray:
@@ -113,8 +119,8 @@ def to_module(graph: Graph, seed: int = 0) -> GraphModule:
     torch.manual_seed(seed)
     module = GraphModule(graph)
     with torch.no_grad():
-        for key, layer in module.layers.items():
-            node = graph.nodes[int(key)]
+        for i, layer in module.weighted.items():
+            node = graph.nodes[i]
             if node.weights is None:
                 nn.init.kaiming_normal_(layer.layer.weight, nonlinearity="relu")
                 if layer.layer.bias is not None:
@@ -122,15 +128,14 @@ def to_module(graph: Graph, seed: int = 0) -> GraphModule:
                 continue
             layer.layer.weight.copy_(torch_weights(node.op, node.weights))
             bias = torch.from_numpy(np.zeros(node.channels, np.float32) if node.bias is None else np.array(node.bias, np.float32))
-            if layer.norm is None:
-                layer.layer.bias.copy_(bias)
-            else:
-                layer.norm.bias.copy_(bias)
+            place = layer.layer.bias if layer.norm is None else layer.norm.bias
+            assert place is not None
+            place.copy_(bias)
     return module
 
 
 def folded(node: Node, layer: Weighted) -> Node:
-    """The node with the layer's weights, batch norm folded into them: w gamma / sqrt(var + eps), (b - mean) gamma / sqrt(var + eps) + beta."""
+    """The node with the layer's weights and batch norm folded: w gamma / sqrt(var + eps), (b - mean) gamma / sqrt(var + eps) + beta."""
     weights = engine_weights(node.op, layer.layer.weight)
     bias = np.zeros(node.channels) if layer.layer.bias is None else layer.layer.bias.detach().cpu().double().numpy()
     if layer.norm is not None:
@@ -146,12 +151,12 @@ def folded(node: Node, layer: Weighted) -> Node:
 
 
 def to_graph(module: GraphModule) -> Graph:
-    """The module in evaluation mode as a Graph with float32 weights and without batch norm. Raises FqtError for weights that are not finite."""
+    """The module in evaluation mode as a Graph without batch norm, float32 weights. Raises FqtError for weights that are not finite."""
     source = module.graph
     graph = Graph(source.name, source.input_shape, input_grid=source.input_grid)
     for i, node in enumerate(source.nodes):
-        made = folded(node, module.layers[str(i)]) if node.op in WEIGHTED else copy(node)
-        if made.weights is not None and not (np.isfinite(made.weights).all() and np.isfinite(made.bias).all()):
+        made = folded(node, module.weighted[i]) if node.op in WEIGHTED else copy(node)
+        if not all(np.isfinite(array).all() for array in (made.weights, made.bias) if array is not None):
             raise FqtError(f"network {source.name}: weights of layer {i} are not finite: train with a smaller learning rate")
         graph.append(made)
     return graph
