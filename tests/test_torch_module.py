@@ -16,6 +16,7 @@ from fqt_ref.graph import Graph, Grid, Node  # noqa: E402
 from fqt_ref.models import describe_network  # noqa: E402
 from fqt_ref.models.describe import graph_of  # noqa: E402
 from fqt_ref.transfer import graph_file  # noqa: E402
+from fqt_ref.transfer.adopt import adopted  # noqa: E402
 from fqt_ref.transfer.augment import Augmentation, augmentation, augmented  # noqa: E402
 from fqt_ref.transfer.batch_norm import with_batch_norm  # noqa: E402
 from fqt_ref.transfer.epochs import logits_of  # noqa: E402
@@ -116,6 +117,17 @@ def test_batch_norm_comes_back_without_changing_the_network():
     module.train()
     with torch.no_grad():
         assert close(module(torch.from_numpy(x)).numpy(), run(to_module(graph), x), 1e-3)  # these samples made the statistics
+
+
+def test_adopted_weights():
+    """Layers of equal shape start from the source; a first layer with other inputs and one with other classes do not."""
+    source = to_graph(stirred(mbednet((16, 16, 3))))
+    made, count = adopted(mbednet((32, 32, 1)), source)
+    assert count == sum(node.weights is not None for node in source.nodes) - 1
+    assert made.nodes[0].weights is None and made.nodes[1].weights is source.nodes[1].weights
+    assert with_batch_norm(made, torch.from_numpy(samples((32, 32, 1)))).weighted[0].norm is not None
+    with pytest.raises(FqtError, match="other layers"):
+        adopted(every_node(), source)
 
 
 def test_padded_pool_is_refused():

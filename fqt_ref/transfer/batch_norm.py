@@ -4,18 +4,30 @@
 Statistics come from samples; gain and offset undo them, so that in evaluation mode the network computes what it did.
 """
 
-from copy import copy
+from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from fqt_ref.graph import Graph
+from fqt_ref.graph import WEIGHTED, Graph, Node
 from fqt_ref.transfer.torch_module import GraphModule, Weighted, to_module
 
 
-def with_batch_norm(graph: Graph, x: Tensor) -> GraphModule:
-    """A module of the graph with batch norm behind all layers with weights but the last. x: float32[n, h, w, c], real values."""
-    plain = to_module(graph)
+def repeated(graph: Graph, change: Callable[[Node], Node]) -> Graph:
+    """The graph with each node changed."""
+    made = Graph(graph.name, graph.input_shape, input_grid=graph.input_grid)
+    for node in graph.nodes:
+        made.append(change(node))
+    return made
+
+
+def with_batch_norm(graph: Graph, x: Tensor, seed: int = 0) -> GraphModule:
+    """A module of the graph with batch norm behind all layers with weights but the last. x: float32[n, h, w, c], real values.
+
+    seed: for layers without weights.
+    """
+    plain = to_module(repeated(graph, lambda node: replace(node, batch_norm=False)), seed)
     statistics: dict[int, tuple[Tensor, Tensor]] = {}
     handles = []
     for i, layer in plain.weighted.items():
@@ -30,14 +42,10 @@ def with_batch_norm(graph: Graph, x: Tensor) -> GraphModule:
         plain(x)
     for handle in handles:
         handle.remove()
-    shape = Graph(graph.name, graph.input_shape, input_grid=graph.input_grid)
-    last = max(plain.weighted)
-    for i, node in enumerate(graph.nodes):
-        made = copy(node)
-        made.weights = made.bias = None
-        made.batch_norm = i in plain.weighted and i != last
-        shape.append(made)
-    module = GraphModule(shape)
+    last = graph.nodes[max(plain.weighted)]
+    module = GraphModule(
+        repeated(graph, lambda node: replace(node, weights=None, bias=None, batch_norm=node.op in WEIGHTED and node is not last))
+    )
     with torch.no_grad():
         for i, layer in module.weighted.items():
             unfold(layer, plain.weighted[i], *statistics[i])

@@ -49,6 +49,11 @@ def real_values(x: Tensor, data: Dataset) -> Tensor:
     return (x.float() - float(data.zero)) * float(data.scale)
 
 
+def first_samples(data: Dataset, count: int = 512) -> Tensor:
+    """The first training samples as real values: statistics for batch norm that comes back (batch_norm.py)."""
+    return real_values(torch.from_numpy(data.train_x[:count]), data)
+
+
 def train_epoch(
     module: GraphModule, optimizer: torch.optim.Optimizer, data: Dataset, settings: Settings, epoch: int, advance: Advance = silent
 ) -> tuple[float, float]:
@@ -83,7 +88,7 @@ def train_epoch(
             raise FqtError(f"the loss is not finite in epoch {epoch + 1}: choose a learning rate below {settings.learning_rate}")
         total += float(loss.detach())
         right += float((logits.argmax(1) == y).float().mean())
-        advance(batch_size, f"loss {total / (batch + 1):.3f}")
+        advance(batch_size if batch + 1 < batches else count - batch * batch_size, f"loss {total / (batch + 1):.3f}")
     return total / batches, right / batches
 
 
