@@ -12,6 +12,7 @@ from fqt_ref.datasets.dataset import Dataset
 from fqt_ref.datasets.digits import load_digits
 from fqt_ref.datasets.flowers102 import load_flowers102
 from fqt_ref.datasets.hapt import load_hapt
+from fqt_ref.datasets.kkanji import load_kkanji
 from fqt_ref.datasets.load_named import load_named
 from fqt_ref.datasets.named_set import NAMED_SETS
 from fqt_ref.datasets.npz import load_npz
@@ -23,6 +24,7 @@ __all__ = ["Dataset", "dataset_names", "load"]
 _LOADERS: dict[str, Callable[[Path | None, bool], Dataset]] = {
     "cifar10": load_cifar10,
     "flowers102": load_flowers102,
+    "kkanji": load_kkanji,
     "cwru": load_cwru,
     "hapt": load_hapt,
     "arsc": load_arsc,

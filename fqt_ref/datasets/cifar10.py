@@ -63,15 +63,20 @@ def _of_files(paths: tuple[Path, ...]) -> Iterator[tuple[int, bytes, str]]:
 
 
 def _of_archive(path: Path) -> Iterator[tuple[int, bytes, str]]:
-    """Yield (number, content, member for messages) of each batch, in the archive's order: gzip goes forward only."""
+    """Yield (number, content, member for messages) of each batch, in the archive's order: gzip goes forward only.
+
+    Unzips to the end, where gzip keeps its checksum.
+    """
     missing = [f"{_FOLDER}/{name}" for name in _BATCHES]
-    with tarfile.open(path, "r|gz") as archive:
+    with gzip.open(path) as unzipped, tarfile.open(fileobj=unzipped, mode="r|") as archive:
         for member in archive:
             content = archive.extractfile(member) if member.name in missing else None
             if content is not None:
                 missing.remove(member.name)
                 name = member.name.removeprefix(f"{_FOLDER}/")
                 yield _BATCHES.index(name), content.read(_MAX_BATCH + 1), f"{path}: {name}"
+        while unzipped.read(1 << 20):
+            pass
     if missing:
         raise FqtError(f"{path}: has no {', '.join(missing)}; {_MEND}")
 
