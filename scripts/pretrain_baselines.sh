@@ -25,5 +25,5 @@ pretrain() {
 pretrain cwru "$data" --epochs 12 --learning-rate 0.05 --weight-decay 1e-4
 pretrain hapt "$data" --epochs 15 --learning-rate 0.05 --weight-decay 5e-4
 pretrain arsc "$data" --epochs 12 --learning-rate 0.05 --weight-decay 5e-4
-pretrain flowers102 "$data" --epochs 60 --batch-size 32 --optimizer adam --learning-rate 0.002 --weight-decay 0.05 --label-smoothing 0.1 --reduced 0.7
-pretrain cifar10 "$cifar" --epochs 8 --learning-rate 0.1 --weight-decay 1e-4 --reduced 0.75
+pretrain flowers102 "$data" --epochs 30 --batch-size 32 --optimizer adam --learning-rate 0.002 --weight-decay 0.05 --label-smoothing 0.1 --reduced 0.7
+pretrain cifar10 "$cifar" --epochs 6 --learning-rate 0.1 --weight-decay 1e-4 --reduced 0.67
