@@ -1,52 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `fqt` command: parses, calls, shows. Results go to standard output, everything else to standard error."""
 
-import json
 import sys
-from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 
 from fqt_ref import __version__
 from fqt_ref.errors import FqtError
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
-data_dir_option = click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the data set's files (or FQT_DATA_DIR).")
-FILE = click.Path(path_type=Path, dir_okay=False)
-
-
-def say(text: str) -> None:
-    """A line for the person at the terminal."""
-    click.echo(text, err=True)
-
-
-def show(as_json: bool, result: dict[str, Any], lines: Callable[[], list[str]]) -> None:
-    """The result, as JSON or as lines."""
-    click.echo(json.dumps(result) if as_json else "\n".join(lines()))
-
-
-def say_if_slow() -> None:
-    """The first start on a machine is silent for long: say why."""
-    from fqt_ref.jit import is_compiled
-    from fqt_ref.train_step import train
-
-    if not is_compiled(train):
-        say("compiling the engine for this machine: once, about two minutes")
-
-
-@contextmanager
-def progress(title: str, total: float):
-    """A progress bar on standard error; yields advance(n, text)."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}")
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=total, text="")
-        yield lambda n=1, text="": bar.update(task, advance=n, text=text)
+from fqt_ref.terminal import FILE, data_dir_option, json_option, progress, say, say_if_slow, show
+from fqt_ref.transfer.commands import COMMANDS
 
 
 def fraction(context: click.Context, parameter: click.Parameter, value: float) -> float:
@@ -237,6 +200,10 @@ def deploy(model, board, data, data_dir, samples, batch_size, learning_rate, out
     settings = deployment.Settings(model, board, data, data_dir, samples, batch_size, learning_rate, output)
     result = deployment.deploy(settings, build or run, seconds if run else None, say)
     show(as_json, result, lambda: [f"{key}: {value}" for key, value in result.items()])
+
+
+for command in COMMANDS:
+    fqt.add_command(command)
 
 
 def main() -> None:
