@@ -135,7 +135,8 @@ class Network(NamedTuple):
     """A network's tables and parameters, as they stand in a model file.
 
     tensors: TENSOR[T]; layers: LAYER[L]; weights: one array a layer, uint8 or float32 [out, kernel_h, kernel_w, in] or None;
-    biases: int32 (Q20) or float32 [out] or None; grids: (scale float32[n], zero int32[n]) of a quantized layer's weights, n = 1 or out, or None.
+    biases: int32 (Q20) or float32 [out] or None; grids: (scale float32[n], zero int32[n]) of a quantized layer's weights,
+    n = 1 or out, or None.
     """
 
     name: str

@@ -104,9 +104,7 @@ def training_lives(tensors: np.ndarray, layers: np.ndarray) -> list[Life]:
 def inference_lives(tensors: np.ndarray, layers: np.ndarray) -> list[Life]:
     """The buffers of the inference arena."""
     last = last_readers(layers)
-    return [
-        Life(FEATURE, t, tensor_bytes(tensors[t]), t - 1, len(layers) if last[t] < 0 else last[t]) for t in range(1, len(tensors))
-    ]
+    return [Life(FEATURE, t, tensor_bytes(tensors[t]), t - 1, len(layers) if last[t] < 0 else last[t]) for t in range(1, len(tensors))]
 
 
 def may_be_in_place(schedule: Schedule, older: Life, newer: Life) -> bool:
@@ -225,7 +223,10 @@ def plan_problem(tensors: np.ndarray, layers: np.ndarray, arenas: tuple[int, int
             apart = a.last < b.first or b.last < a.first or at_a + a.size <= at_b or at_b + b.size <= at_a
             if not apart and not (at_a == at_b and (may_be_in_place(schedule, a, b) or may_be_in_place(schedule, b, a))):
                 return f"{a.kind} of tensor {a.tensor} and {b.kind} of tensor {b.tensor} share bytes of the {what} arena"
-    used = {FEATURE: {life.tensor for life in both[0] if life.kind == FEATURE}, ERROR: {life.tensor for life in both[0] if life.kind == ERROR}}
+    used = {
+        FEATURE: {life.tensor for life in both[0] if life.kind == FEATURE},
+        ERROR: {life.tensor for life in both[0] if life.kind == ERROR},
+    }
     for t in range(len(tensors)):
         unused = (t not in used[FEATURE], t not in used[ERROR], t == 0)
         fields = ("feature_offset", "error_offset", "inference_offset")
