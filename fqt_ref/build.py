@@ -143,25 +143,26 @@ class Builder:
             h, w, c = self.graph.shape(node.inputs[0])
             depth = 1 if node.op == "depthwise_conv2d" else h * w * c if op == LINEAR else c
             size = geometry.kernel_h * geometry.kernel_w * depth
-            weights = np.zeros((node.channels, size), np.float32) if fresh else node.weights.reshape(node.channels, size).astype(np.float32)
-            bias = np.zeros(node.channels, np.float32) if fresh else node.bias.astype(np.float32) + np.float32(0)  # never -0
+            weights, bias = np.zeros((node.channels, size), np.float32), np.zeros(node.channels, np.float32)
+            if node.weights is not None and node.bias is not None:
+                weights[:], bias[:] = node.weights.reshape(node.channels, size), node.bias + np.float32(0)  # never -0
         x, x2 = self.values[node.inputs[0]], self.values[node.inputs[-1]]
         y = np.zeros((len(x), shape[0] * shape[1] * shape[2]), np.float32)
         layer, act = len(self.layers), ACTS[node.activation]
         fresh_layer(op, geometry, self.seed, layer, fresh and node.op in WEIGHTED, node.batch_norm, act, x, x2, weights, bias, y)
         self.values[index + 1] = y
-        flags, grid, parameters = ACT_FLAGS[node.activation], None, (None, None)
+        flags, grid = ACT_FLAGS[node.activation], None
         tensor = self.output_tensor(node, shape, y, kind)
         if op == MAX_POOL2D:  # keeps scale, zero point and activation
             before = self.tensors[inputs[0]]
             tensor = self.tensor(shape, kind, before["flagset"], *(before[field] for field in ("scale", "zero", "lo", "hi")))
+        arrays: tuple = (None, None)
         if node.op in WEIGHTED:
             flags |= LAYER_TRAINABLE
-            parameters = (weights, bias)
             if kind == U8:
-                *parameters, grid = self.quantized(node, weights, bias)
-            parameters = (parameters[0].reshape(node.channels, geometry.kernel_h, geometry.kernel_w, -1), parameters[1])
-        self.at[index + 1] = self.append(op, inputs, geometry, flags, tensor, node.padding, *parameters, grid)
+                weights, bias, grid = self.quantized(node, weights, bias)
+            arrays = (weights.reshape(node.channels, geometry.kernel_h, geometry.kernel_w, -1), bias)
+        self.at[index + 1] = self.append(op, inputs, geometry, flags, tensor, node.padding, arrays[0], arrays[1], grid)
         for t in [t for t in self.values if t <= index and all(reader <= index for reader in self.graph.readers(t))]:
             del self.values[t]
 

@@ -46,8 +46,8 @@ def state_records(state: State) -> Iterator[Record]:
             yield Record(BIAS, i, bias.tobytes())
             slot = state.layer_slots[i]
             if slot.grids:
-                scales, zeros = grids(state, i)
-                yield Record(WEIGHT_GRID, i, scales.tobytes() + zeros.tobytes())
+                weight_scales, weight_zeros = grids(state, i)
+                yield Record(WEIGHT_GRID, i, weight_scales.tobytes() + weight_zeros.tobytes())
             if trains(layer) and state.tensors[layer.output].type == U8:
                 yield Record(RESIDUALS, i, state.i32[slot.gradient : slot.gradient + slot.out * slot.fan_in].tobytes())
     for i, t in enumerate(state.tensors):

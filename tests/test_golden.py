@@ -82,7 +82,7 @@ def test_training_steps_equal_slow_twin(traces, index):
 def test_plain_steps_equal_slow_twin(config):
     """One sparse update of a small CNN, small enough to run as plain Python too (NUMBA_DISABLE_JIT=1)."""
     rng = np.random.RandomState(0)
-    description = [Conv2d(3, padding=(1, 1, 0, 1)), MaxPool2d(), Linear(5), Linear(4, relu=False, batch_norm=False)]
+    description = [Conv2d(3, padding=(1, 1, 0, 1)), MaxPool2d(), Linear(5), Linear(4, activation="", batch_norm=False)]
     samples = rng.randint(0, 256, (3, 7, 6, 2)).astype(np.uint8)
     network = initialize("plain", description, config, samples, np.float32(0.01), 9, 1)
     settings = steps.ts.train_config(3, 0.01, 0.4, 0.8, seed=5)

@@ -158,7 +158,7 @@ def test_batch_norm_folds_to_unit_statistics():
 
 @pytest.mark.parametrize(("config", "types"), [("uint8", [1, 1, 1]), ("mixed", [1, 1, 2, 2]), ("float32", [1, 2, 2, 2])])
 def test_configurations_place_the_border(digits, config, types):
-    description = [Conv2d(3), Linear(10, relu=False, batch_norm=False)]
+    description = [Conv2d(3), Linear(10, activation="", batch_norm=False)]
     network = init.initialize("t", description, config, digits.train_x[:8], digits.scale, digits.zero, 0)
     assert network.tensors["type"].tolist() == types
     assert network.tensors["type"][0] == U8

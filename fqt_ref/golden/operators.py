@@ -120,7 +120,7 @@ def range_cases(rng) -> Iterator[Case]:
         (0, -1e9, 1e9, -7.0, 3.0),
     ):
         values = np.array([lo_batch, hi_batch, lo, hi, (hi - lo) / 255 if hi > lo else 0.25], F32)
-        result = update_range(act, *values, 5)
+        result = update_range(act, values[0], values[1], values[2], values[3], values[4], 5)
         inputs = [np.array([act], I32), values, np.array([5], I32)]
         yield Case("update_range", f"act {act}, {lo_batch}..{hi_batch}", inputs, [np.array(result[:3], F32), np.array([result[3]], I32)])
 

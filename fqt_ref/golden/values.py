@@ -41,4 +41,4 @@ def window_geometry(h, w, c, out, kernel, stride=(1, 1), padding=(0, 0, 0, 0), d
     top, bottom, left, right = padding
     out_h = (h + top + bottom - dilation[0] * (kernel[0] - 1) - 1) // stride[0] + 1
     out_w = (w + left + right - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1
-    return Geometry(h, w, c, out_h, out_w, out, *kernel, *stride, top, left, *dilation)
+    return Geometry(h, w, c, out_h, out_w, out, kernel[0], kernel[1], stride[0], stride[1], top, left, dilation[0], dilation[1])

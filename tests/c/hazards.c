@@ -132,7 +132,7 @@ static void files(uint8_t *bytes, size_t size) {
         CHECK(try_file(bytes, n, true, &accepted) != FQT_OK);
     }
     static const uint8_t flips[] = {0x01, 0x02, 0x7F, 0x80, 0xFF};
-    uint32_t answers[8] = {0};
+    uint32_t answers[12] = {0};
     for (size_t i = 0; i < size; i++) {
         for (size_t j = 0; j < sizeof flips; j++) {
             bytes[i] ^= flips[j];

@@ -360,9 +360,9 @@ static bool layer_is_valid(const struct fqt_model *model, uint32_t l) {
     const struct fqt_tensor_record *x2 = &model->tensors[layer->input2];
     const struct fqt_tensor_record *y = &model->tensors[l + 1];
     bool same_type = x->type == y->type;
-    /* Max pooling repeats its input's activation, the others say it themselves. */
-    bool repeats = layer->op == FQT_MAX_POOL2D;
-    if (fqt_tensor_activation(model, l + 1) != activation_of(repeats ? x->flags : layer->flags)) {
+    /* Max pooling repeats its input's activation, the border to float32 may; the others say it themselves. */
+    enum fqt_activation activation = activation_of(layer->op == FQT_MAX_POOL2D ? x->flags : layer->flags);
+    if (layer->op != FQT_DEQUANTIZE && fqt_tensor_activation(model, l + 1) != activation) {
         return false;
     }
     switch (layer->op) {
@@ -411,7 +411,8 @@ static enum fqt_status check_format(const struct fqt_model *model) {
     }
     const struct fqt_tensor_record *logits = &model->tensors[header->n_tensors - 1];
     /* The scale of the error at the logits is fixed (SPEC.md 4.7), so its field is unused. */
-    if (model->tensors[0].type != FQT_U8 || fqt_tensor_activation(model, 0) != FQT_ACT_NONE || logits->h != 1 || logits->w != 1 || logits->error_scale != 0.0f) {
+    if (model->tensors[0].type != FQT_U8 || fqt_tensor_activation(model, 0) != FQT_ACT_NONE || logits->h != 1 ||
+        logits->w != 1 || logits->error_scale != 0.0f) {
         return FQT_ERROR_FORMAT;
     }
     for (uint32_t l = 0; l < header->n_layers; l++) {

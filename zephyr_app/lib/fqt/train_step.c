@@ -86,8 +86,8 @@ static bool adapts(const struct fqt_model *model, uint32_t l) {
  * its output's on. */
 static bool error_scale_moves(const struct fqt_model *model, uint32_t t) {
     uint32_t reader = fqt_tensor_last_reader(model, t);
-    return fqt_tensor_carries_error(model, t) && model->tensors[t].type == FQT_U8 &&
-           reader < model->header->n_layers && model->layers[reader].op != FQT_MAX_POOL2D;
+    return fqt_tensor_carries_error(model, t) && model->tensors[t].type == FQT_U8 && reader < model->header->n_layers &&
+           model->layers[reader].op != FQT_MAX_POOL2D;
 }
 
 static uint32_t n_extremes(const struct fqt_model *model, uint32_t l) {

@@ -9,6 +9,8 @@
 #include <fqt/sparse_update.h>
 #include <fqt/standardized_sgd.h>
 
+#include <string.h>
+
 /* ---- 1-4: arithmetic ---- */
 
 static void requantize(struct replay_run *run) {
@@ -99,21 +101,22 @@ static bool is_sound(const int32_t *g) {
             return false;
         }
     }
-    return g[10] >= 0 && g[10] < 256 && g[11] >= 0 && g[11] < 256;
+    return g[10] >= 0 && g[10] < 256 && g[11] >= 0 && g[11] < 256 && g[12] >= 1 && g[12] < 256 && g[13] >= 1 &&
+           g[13] < 256;
 }
 
 /* Takes a geometry; of a linear layer's only in_c and out_c count, a depthwise kernel has one channel. */
 static struct shape take_shape(struct replay_run *run, enum fqt_op op) {
-    static const int32_t one[12] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0};
-    const int32_t *g = replay_take(run, REPLAY_I32, 12);
+    static const int32_t one[14] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1};
+    const int32_t *g = replay_take(run, REPLAY_I32, 14);
     if (g == NULL || (op != FQT_LINEAR && !is_sound(g))) {
         run->malformed = true;
         g = one;
     }
     struct shape s;
-    s.g = (struct fqt_geometry){g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10], g[11]};
+    s.g = (struct fqt_geometry){g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10], g[11], g[12], g[13]};
     if (op == FQT_LINEAR) {
-        s.g = (struct fqt_geometry){1, 1, g[2], 1, 1, g[5], 1, 1, 1, 1, 0, 0};
+        s.g = (struct fqt_geometry){1, 1, g[2], 1, 1, g[5], 1, 1, 1, 1, 0, 0, 1, 1};
     }
     s.n_x = (uint64_t)s.g.in_h * (uint64_t)s.g.in_w * (uint64_t)s.g.in_c;
     s.n_y = (uint64_t)s.g.out_h * (uint64_t)s.g.out_w * (uint64_t)s.g.out_c;
@@ -122,44 +125,87 @@ static struct shape take_shape(struct replay_run *run, enum fqt_op op) {
     return s;
 }
 
+/* Takes the arrays' count of grids: 1 or one for each output channel. */
+static uint32_t take_grids(struct replay_run *run, int32_t outputs) {
+    uint32_t n = replay_count(run);
+    run->malformed |= n != 1 && n != (uint32_t)outputs;
+    return n;
+}
+
+/* Takes n values that an error is added to. Returns where it is made: there; or, where nothing was before, in the place
+ * of the input, as networks do it (SPEC.md section 14). *x: the input, then where it is. */
+static void *take_error(struct replay_run *run, enum replay_type type, uint64_t n, bool accumulate, const void **x) {
+    const void *before = replay_take(run, type, n);
+    uint64_t bytes = type == REPLAY_F32 ? 4 * n : n;
+    void *dx = replay_room(run, bytes);
+    if (!replay_ready(run)) {
+        return NULL;
+    }
+    memcpy(dx, accumulate ? before : *x, (size_t)bytes);
+    *x = accumulate ? *x : dx;
+    return dx;
+}
+
 /* ---- 10-15, 20-25, 90-95: convolution, linear, depthwise convolution ---- */
 
 static void forward_u8(struct replay_run *run, enum fqt_op op) {
     struct shape s = take_shape(run, op);
     const int32_t *z = replay_take(run, REPLAY_I32, 4);
-    const float *m = replay_take(run, REPLAY_F32, 1);
+    uint32_t n = take_grids(run, s.g.out_c);
+    const int32_t *zero_w = replay_take(run, REPLAY_I32, n);
+    const float *m = replay_take(run, REPLAY_F32, n);
     const uint8_t *x = replay_take(run, REPLAY_U8, s.n_x);
     const uint8_t *w = replay_take(run, REPLAY_U8, s.n_w);
     const int32_t *bias_acc = replay_take(run, REPLAY_I32, (uint64_t)s.g.out_c);
     uint8_t *y = replay_room(run, s.n_y);
+    struct fqt_requantizer *requantizers = replay_room(run, n * sizeof *requantizers);
+    struct fqt_extremes *extremes = replay_room(run, n * sizeof *extremes);
     if (!replay_ready(run)) {
         return;
     }
-    struct fqt_forward_quantization q = {z[0], z[1], z[2], z[3], fqt_requantizer_of(m[0])};
-    struct fqt_extremes extremes = {INT32_MAX, INT32_MIN};
+    for (uint32_t i = 0; i < n; i++) {
+        requantizers[i] = fqt_requantizer_of(m[i]);
+        extremes[i] = (struct fqt_extremes){INT32_MAX, INT32_MIN};
+    }
+    struct fqt_forward_quantization q = {z[0], z[1], z[2], z[3], (int32_t)n, zero_w, requantizers, bias_acc};
     if (op == FQT_LINEAR) {
-        fqt_linear_forward_u8(s.g.in_c, s.g.out_c, &q, x, w, bias_acc, y, &extremes);
+        fqt_linear_forward_u8(s.g.in_c, s.g.out_c, &q, x, w, y, extremes);
     } else if (op == FQT_DEPTHWISE_CONV2D) {
-        fqt_depthwise_conv2d_forward_u8(&s.g, &q, x, w, bias_acc, y, &extremes);
+        fqt_depthwise_conv2d_forward_u8(&s.g, &q, x, w, y, extremes);
     } else {
-        fqt_conv2d_forward_u8(&s.g, &q, x, w, bias_acc, y, &extremes);
+        fqt_conv2d_forward_u8(&s.g, &q, x, w, y, extremes);
     }
     replay_check(run, y);
-    replay_check(run, &extremes);
+    replay_check(run, extremes);
+}
+
+static struct fqt_error_quantization error_quantization(const int32_t *limits, float m) {
+    return (struct fqt_error_quantization){
+        .lowest = limits[0],
+        .highest = limits[1],
+        .accumulate = limits[2] != 0,
+        .requantizer = fqt_requantizer_of(m),
+    };
 }
 
 static void backward_input_u8(struct replay_run *run, enum fqt_op op) {
     struct shape s = take_shape(run, op);
-    const int32_t *z = replay_take(run, REPLAY_I32, 3);
+    const int32_t *limits = replay_take(run, REPLAY_I32, 3);
+    uint32_t n = take_grids(run, s.g.out_c);
+    const int32_t *zero_w = replay_take(run, REPLAY_I32, n);
+    const int32_t *factors = replay_take(run, REPLAY_I32, n);
     const float *m = replay_take(run, REPLAY_F32, 1);
     const int8_t *e = replay_take(run, REPLAY_I8, s.n_y);
     const uint8_t *w = replay_take(run, REPLAY_U8, s.n_w);
-    const uint8_t *x = replay_take(run, REPLAY_U8, s.n_x);
-    int8_t *dx = replay_room(run, s.n_x);
+    const void *x = replay_take(run, REPLAY_U8, s.n_x);
+    int8_t *dx = take_error(run, REPLAY_I8, s.n_x, limits != NULL && limits[2] != 0, &x);
     if (!replay_ready(run)) {
         return;
     }
-    struct fqt_error_quantization q = {z[0], z[1], z[2] != 0, fqt_requantizer_of(m[0])};
+    struct fqt_error_quantization q = error_quantization(limits, m[0]);
+    q.grids = (int32_t)n;
+    q.zero_w = zero_w;
+    q.factors = factors;
     int32_t largest;
     if (op == FQT_LINEAR) {
         largest = fqt_linear_backward_input_u8(s.g.in_c, s.g.out_c, &q, e, w, x, dx);
@@ -195,7 +241,7 @@ static void backward_weight_u8(struct replay_run *run, enum fqt_op op) {
 
 static void forward_f32(struct replay_run *run, enum fqt_op op) {
     struct shape s = take_shape(run, op);
-    const int32_t *relu = replay_take(run, REPLAY_I32, 1);
+    const int32_t *act = replay_take(run, REPLAY_I32, 1);
     const float *x = replay_take(run, REPLAY_F32, s.n_x);
     const float *w = replay_take(run, REPLAY_F32, s.n_w);
     const float *bias = replay_take(run, REPLAY_F32, (uint64_t)s.g.out_c);
@@ -203,32 +249,35 @@ static void forward_f32(struct replay_run *run, enum fqt_op op) {
     if (!replay_ready(run)) {
         return;
     }
+    enum fqt_activation activation = (enum fqt_activation)act[0];
     if (op == FQT_LINEAR) {
-        fqt_linear_forward_f32(s.g.in_c, s.g.out_c, relu[0] != 0, x, w, bias, y);
+        fqt_linear_forward_f32(s.g.in_c, s.g.out_c, activation, x, w, bias, y);
     } else if (op == FQT_DEPTHWISE_CONV2D) {
-        fqt_depthwise_conv2d_forward_f32(&s.g, relu[0] != 0, x, w, bias, y);
+        fqt_depthwise_conv2d_forward_f32(&s.g, activation, x, w, bias, y);
     } else {
-        fqt_conv2d_forward_f32(&s.g, relu[0] != 0, x, w, bias, y);
+        fqt_conv2d_forward_f32(&s.g, activation, x, w, bias, y);
     }
     replay_check(run, y);
 }
 
 static void backward_input_f32(struct replay_run *run, enum fqt_op op) {
     struct shape s = take_shape(run, op);
-    const int32_t *masked = replay_take(run, REPLAY_I32, 1);
+    const int32_t *how = replay_take(run, REPLAY_I32, 2);
     const float *e = replay_take(run, REPLAY_F32, s.n_y);
     const float *w = replay_take(run, REPLAY_F32, s.n_w);
-    const float *x = replay_take(run, REPLAY_F32, s.n_x);
-    float *dx = replay_room(run, 4 * s.n_x);
+    const void *x = replay_take(run, REPLAY_F32, s.n_x);
+    float *dx = take_error(run, REPLAY_F32, s.n_x, how != NULL && how[1] != 0, &x);
     if (!replay_ready(run)) {
         return;
     }
+    enum fqt_activation activation = (enum fqt_activation)how[0];
+    bool accumulate = how[1] != 0;
     if (op == FQT_LINEAR) {
-        fqt_linear_backward_input_f32(s.g.in_c, s.g.out_c, masked[0] != 0, e, w, x, dx);
+        fqt_linear_backward_input_f32(s.g.in_c, s.g.out_c, activation, accumulate, e, w, x, dx);
     } else if (op == FQT_DEPTHWISE_CONV2D) {
-        fqt_depthwise_conv2d_backward_input_f32(&s.g, masked[0] != 0, e, w, x, dx);
+        fqt_depthwise_conv2d_backward_input_f32(&s.g, activation, accumulate, e, w, x, dx);
     } else {
-        fqt_conv2d_backward_input_f32(&s.g, masked[0] != 0, e, w, x, dx);
+        fqt_conv2d_backward_input_f32(&s.g, activation, accumulate, e, w, x, dx);
     }
     replay_check(run, dx);
 }
@@ -253,7 +302,7 @@ static void backward_weight_f32(struct replay_run *run, enum fqt_op op) {
     replay_check(run, bias_gradient);
 }
 
-/* ---- 30-33: max pooling ---- */
+/* ---- 30-37: pooling ---- */
 
 static void max_pool2d_forward_u8(struct replay_run *run) {
     struct shape s = take_shape(run, FQT_MAX_POOL2D);
@@ -267,12 +316,12 @@ static void max_pool2d_forward_u8(struct replay_run *run) {
 
 static void max_pool2d_backward_u8(struct replay_run *run) {
     struct shape s = take_shape(run, FQT_MAX_POOL2D);
-    const int32_t *z = replay_take(run, REPLAY_I32, 2);
+    const int32_t *limits = replay_take(run, REPLAY_I32, 2);
     const uint8_t *x = replay_take(run, REPLAY_U8, s.n_x);
     const int8_t *e = replay_take(run, REPLAY_I8, s.n_y);
     int8_t *dx = replay_room(run, s.n_x);
     if (replay_ready(run)) {
-        fqt_max_pool2d_backward_u8(&s.g, z[0], z[1] != 0, x, e, dx);
+        fqt_max_pool2d_backward_u8(&s.g, limits[0], limits[1], x, e, dx);
         replay_check(run, dx);
     }
 }
@@ -289,17 +338,173 @@ static void max_pool2d_forward_f32(struct replay_run *run) {
 
 static void max_pool2d_backward_f32(struct replay_run *run) {
     struct shape s = take_shape(run, FQT_MAX_POOL2D);
-    const int32_t *masked = replay_take(run, REPLAY_I32, 1);
+    const int32_t *act = replay_take(run, REPLAY_I32, 1);
     const float *x = replay_take(run, REPLAY_F32, s.n_x);
     const float *e = replay_take(run, REPLAY_F32, s.n_y);
     float *dx = replay_room(run, 4 * s.n_x);
     if (replay_ready(run)) {
-        fqt_max_pool2d_backward_f32(&s.g, masked[0] != 0, x, e, dx);
+        fqt_max_pool2d_backward_f32(&s.g, (enum fqt_activation)act[0], x, e, dx);
         replay_check(run, dx);
     }
 }
 
-/* ---- 40-51: dequantize, loss ---- */
+static void avg_pool2d_forward_u8(struct replay_run *run) {
+    struct shape s = take_shape(run, FQT_AVG_POOL2D);
+    const int32_t *z = replay_take(run, REPLAY_I32, 2);
+    const float *m = replay_take(run, REPLAY_F32, 1);
+    const uint8_t *x = replay_take(run, REPLAY_U8, s.n_x);
+    uint8_t *y = replay_room(run, s.n_y);
+    if (replay_ready(run)) {
+        struct fqt_extremes extremes = {INT32_MAX, INT32_MIN};
+        fqt_avg_pool2d_forward_u8(&s.g, z[0], z[1], fqt_requantizer_of(m[0]), x, y, &extremes);
+        replay_check(run, y);
+        replay_check(run, &extremes);
+    }
+}
+
+static void avg_pool2d_backward_u8(struct replay_run *run) {
+    struct shape s = take_shape(run, FQT_AVG_POOL2D);
+    const int32_t *limits = replay_take(run, REPLAY_I32, 3);
+    const float *m = replay_take(run, REPLAY_F32, 1);
+    const int8_t *e = replay_take(run, REPLAY_I8, s.n_y);
+    const void *x = replay_take(run, REPLAY_U8, s.n_x);
+    int8_t *dx = take_error(run, REPLAY_I8, s.n_x, limits != NULL && limits[2] != 0, &x);
+    if (replay_ready(run)) {
+        struct fqt_error_quantization q = error_quantization(limits, m[0]);
+        int32_t largest = fqt_avg_pool2d_backward_u8(&s.g, &q, e, x, dx);
+        replay_check(run, dx);
+        replay_check(run, &largest);
+    }
+}
+
+static void avg_pool2d_forward_f32(struct replay_run *run) {
+    struct shape s = take_shape(run, FQT_AVG_POOL2D);
+    const float *x = replay_take(run, REPLAY_F32, s.n_x);
+    float *y = replay_room(run, 4 * s.n_y);
+    if (replay_ready(run)) {
+        fqt_avg_pool2d_forward_f32(&s.g, x, y);
+        replay_check(run, y);
+    }
+}
+
+static void avg_pool2d_backward_f32(struct replay_run *run) {
+    struct shape s = take_shape(run, FQT_AVG_POOL2D);
+    const int32_t *how = replay_take(run, REPLAY_I32, 2);
+    const float *e = replay_take(run, REPLAY_F32, s.n_y);
+    const void *x = replay_take(run, REPLAY_F32, s.n_x);
+    float *dx = take_error(run, REPLAY_F32, s.n_x, how != NULL && how[1] != 0, &x);
+    if (replay_ready(run)) {
+        fqt_avg_pool2d_backward_f32(&s.g, (enum fqt_activation)how[0], how[1] != 0, e, x, dx);
+        replay_check(run, dx);
+    }
+}
+
+/* ---- 44-47, 52-55: addition, hard-swish. Outputs are made in the input's place, as networks do. ---- */
+
+static void add_forward_u8(struct replay_run *run) {
+    const int32_t *z = replay_take(run, REPLAY_I32, 5);
+    const float *m = replay_take(run, REPLAY_F32, 2);
+    uint32_t n = replay_count(run);
+    uint8_t *a = replay_copy(run, REPLAY_U8, n);
+    const uint8_t *b = replay_take(run, REPLAY_U8, n);
+    if (replay_ready(run)) {
+        struct fqt_add_quantization q = {
+            z[0], z[1], z[2], z[3], z[4], fqt_requantizer_of(m[0]), fqt_requantizer_of(m[1])};
+        struct fqt_extremes extremes = {INT32_MAX, INT32_MIN};
+        fqt_add_forward_u8((int32_t)n, &q, a, b, a, &extremes);
+        replay_check(run, a);
+        replay_check(run, &extremes);
+    }
+}
+
+static void add_backward_u8(struct replay_run *run) {
+    const int32_t *limits = replay_take(run, REPLAY_I32, 3);
+    const float *m = replay_take(run, REPLAY_F32, 1);
+    uint32_t n = replay_count(run);
+    const int8_t *e = replay_take(run, REPLAY_I8, n);
+    const void *x = replay_take(run, REPLAY_U8, n);
+    int8_t *dx = take_error(run, REPLAY_I8, n, limits != NULL && limits[2] != 0, &x);
+    if (replay_ready(run)) {
+        struct fqt_error_quantization q = error_quantization(limits, m[0]);
+        int32_t largest = fqt_add_backward_u8((int32_t)n, &q, e, x, dx);
+        replay_check(run, dx);
+        replay_check(run, &largest);
+    }
+}
+
+static void add_forward_f32(struct replay_run *run) {
+    const int32_t *act = replay_take(run, REPLAY_I32, 1);
+    uint32_t n = replay_count(run);
+    const float *a = replay_take(run, REPLAY_F32, n);
+    float *b = replay_copy(run, REPLAY_F32, n);
+    if (replay_ready(run)) {
+        fqt_add_forward_f32((int32_t)n, (enum fqt_activation)act[0], a, b, b);
+        replay_check(run, b);
+    }
+}
+
+static void add_backward_f32(struct replay_run *run) {
+    const int32_t *how = replay_take(run, REPLAY_I32, 2);
+    uint32_t n = replay_count(run);
+    const float *e = replay_take(run, REPLAY_F32, n);
+    const void *x = replay_take(run, REPLAY_F32, n);
+    float *dx = take_error(run, REPLAY_F32, n, how != NULL && how[1] != 0, &x);
+    if (replay_ready(run)) {
+        fqt_add_backward_f32((int32_t)n, (enum fqt_activation)how[0], how[1] != 0, e, x, dx);
+        replay_check(run, dx);
+    }
+}
+
+static void hard_swish_forward_u8(struct replay_run *run) {
+    const int32_t *z = replay_take(run, REPLAY_I32, 2);
+    const float *scales = replay_take(run, REPLAY_F32, 2);
+    uint32_t n = replay_count(run);
+    uint8_t *x = replay_copy(run, REPLAY_U8, n);
+    if (replay_ready(run)) {
+        struct fqt_extremes extremes = {INT32_MAX, INT32_MIN};
+        fqt_hard_swish_forward_u8((int32_t)n, z[0], z[1], scales[0], scales[1], x, x, &extremes);
+        replay_check(run, x);
+        replay_check(run, &extremes);
+    }
+}
+
+static void hard_swish_backward_u8(struct replay_run *run) {
+    const int32_t *z = replay_take(run, REPLAY_I32, 4);
+    const float *scales = replay_take(run, REPLAY_F32, 2);
+    uint32_t n = replay_count(run);
+    const int8_t *e = replay_take(run, REPLAY_I8, n);
+    const void *x = replay_take(run, REPLAY_U8, n);
+    int8_t *dx = take_error(run, REPLAY_I8, n, z != NULL && z[3] != 0, &x);
+    if (replay_ready(run)) {
+        struct fqt_error_quantization q = error_quantization(z + 1, scales[1]);
+        int32_t largest = fqt_hard_swish_backward_u8((int32_t)n, z[0], scales[0], &q, e, x, dx);
+        replay_check(run, dx);
+        replay_check(run, &largest);
+    }
+}
+
+static void hard_swish_forward_f32(struct replay_run *run) {
+    uint32_t n = replay_count(run);
+    float *x = replay_copy(run, REPLAY_F32, n);
+    if (replay_ready(run)) {
+        fqt_hard_swish_forward_f32((int32_t)n, x, x);
+        replay_check(run, x);
+    }
+}
+
+static void hard_swish_backward_f32(struct replay_run *run) {
+    const int32_t *how = replay_take(run, REPLAY_I32, 2);
+    uint32_t n = replay_count(run);
+    const float *e = replay_take(run, REPLAY_F32, n);
+    const void *x = replay_take(run, REPLAY_F32, n);
+    float *dx = take_error(run, REPLAY_F32, n, how != NULL && how[1] != 0, &x);
+    if (replay_ready(run)) {
+        fqt_hard_swish_backward_f32((int32_t)n, (enum fqt_activation)how[0], how[1] != 0, e, x, dx);
+        replay_check(run, dx);
+    }
+}
+
+/* ---- 40, 41, 50, 51: dequantize, loss ---- */
 
 static void dequantize_forward(struct replay_run *run) {
     const int32_t *z = replay_take(run, REPLAY_I32, 1);
@@ -314,14 +519,14 @@ static void dequantize_forward(struct replay_run *run) {
 }
 
 static void dequantize_backward(struct replay_run *run) {
-    const int32_t *z = replay_take(run, REPLAY_I32, 2);
+    const int32_t *limits = replay_take(run, REPLAY_I32, 2);
     const float *error_scale = replay_take(run, REPLAY_F32, 1);
     uint32_t n = replay_count(run);
     const float *e = replay_take(run, REPLAY_F32, n);
     const uint8_t *x = replay_take(run, REPLAY_U8, n);
     int8_t *dx = replay_room(run, n);
     if (replay_ready(run)) {
-        float largest = fqt_dequantize_backward((int32_t)n, z[0], z[1] != 0, error_scale[0], e, x, dx);
+        float largest = fqt_dequantize_backward((int32_t)n, limits[0], limits[1], error_scale[0], e, x, dx);
         replay_check(run, dx);
         replay_check(run, &largest);
     }
@@ -383,34 +588,38 @@ bool replay_kernels(struct replay_run *run) {
         enum fqt_op op = kind < 20 ? FQT_CONV2D : kind < 30 ? FQT_LINEAR : FQT_DEPTHWISE_CONV2D;
         return replay_weighted(run, kind % 10, op);
     }
-    switch (kind) {
-    case 30:
-        max_pool2d_forward_u8(run);
-        return true;
-    case 31:
-        max_pool2d_backward_u8(run);
-        return true;
-    case 32:
-        max_pool2d_forward_f32(run);
-        return true;
-    case 33:
-        max_pool2d_backward_f32(run);
-        return true;
-    case 40:
-        dequantize_forward(run);
-        return true;
-    case 41:
-        dequantize_backward(run);
-        return true;
-    case 50:
-        softmax_u8(run);
-        return true;
-    case 51:
-        softmax_f32(run);
-        return true;
-    default:
-        return false;
+    static const struct {
+        uint32_t kind;
+        void (*run)(struct replay_run *run);
+    } kernels[] = {
+        {30, max_pool2d_forward_u8},
+        {31, max_pool2d_backward_u8},
+        {32, max_pool2d_forward_f32},
+        {33, max_pool2d_backward_f32},
+        {34, avg_pool2d_forward_u8},
+        {35, avg_pool2d_backward_u8},
+        {36, avg_pool2d_forward_f32},
+        {37, avg_pool2d_backward_f32},
+        {40, dequantize_forward},
+        {41, dequantize_backward},
+        {44, add_forward_u8},
+        {45, add_backward_u8},
+        {46, add_forward_f32},
+        {47, add_backward_f32},
+        {50, softmax_u8},
+        {51, softmax_f32},
+        {52, hard_swish_forward_u8},
+        {53, hard_swish_backward_u8},
+        {54, hard_swish_forward_f32},
+        {55, hard_swish_backward_f32},
+    };
+    for (size_t i = 0; i < sizeof kernels / sizeof kernels[0]; i++) {
+        if (kernels[i].kind == kind) {
+            kernels[i].run(run);
+            return true;
+        }
     }
+    return false;
 }
 
 /* ---- 60-80: sparse updates, update rule, ranges ---- */
@@ -442,9 +651,12 @@ static void sparse_select_f32(struct replay_run *run) {
 }
 
 static void update_weights_u8(struct replay_run *run) {
-    const int32_t *sizes = replay_take(run, REPLAY_I32, 5);
+    const int32_t *sizes = replay_take(run, REPLAY_I32, 4);
     const uint32_t *stream = replay_take(run, REPLAY_U32, 3);
-    const float *scales = replay_take(run, REPLAY_F32, 2);
+    const float *learning_rate = replay_take(run, REPLAY_F32, 1);
+    uint32_t grids = take_grids(run, sizes == NULL ? 1 : sizes[0]);
+    float *scale = replay_copy(run, REPLAY_F32, grids);
+    int32_t *zero = replay_copy(run, REPLAY_I32, grids);
     uint64_t outputs = sizes == NULL ? 0 : (uint64_t)sizes[0];
     uint64_t n = sizes == NULL ? 0 : outputs * (uint64_t)sizes[1];
     const uint8_t *w = replay_take(run, REPLAY_U8, n);
@@ -454,11 +666,11 @@ static void update_weights_u8(struct replay_run *run) {
         return;
     }
     uint32_t key = fqt_random_key(stream[0], stream[1], stream[2]);
-    struct fqt_update u = {sizes[0], sizes[1], sizes[3], scales[1], sizes[4], key};
-    struct fqt_grid grid = fqt_update_weights_u8(&u, (struct fqt_grid){scales[0], sizes[2]}, w, gradient, chosen);
+    struct fqt_update u = {sizes[0], sizes[1], sizes[2], learning_rate[0], sizes[3], key};
+    fqt_update_weights_u8(&u, (int32_t)grids, scale, zero, w, gradient, chosen);
     replay_check(run, fqt_staged_weights(gradient, (int32_t)n));
-    replay_check(run, &grid.scale);
-    replay_check(run, &grid.zero);
+    replay_check(run, scale);
+    replay_check(run, zero);
     fqt_restore_residuals(gradient, (int32_t)n);
     replay_check(run, gradient);
 }
@@ -496,12 +708,12 @@ static void update_f32(struct replay_run *run) {
 }
 
 static void update_range(struct replay_run *run) {
-    const int32_t *relu = replay_take(run, REPLAY_I32, 1);
-    const float *f = replay_take(run, REPLAY_F32, 4);
-    const int32_t *z = replay_take(run, REPLAY_I32, 3);
+    const int32_t *act = replay_take(run, REPLAY_I32, 1);
+    const float *f = replay_take(run, REPLAY_F32, 5);
+    const int32_t *zero = replay_take(run, REPLAY_I32, 1);
     if (replay_ready(run)) {
-        struct fqt_range old = {f[1], f[2], {f[3], z[0]}};
-        struct fqt_range range = fqt_update_range(old, relu[0] != 0, f[0], (struct fqt_extremes){z[1], z[2]});
+        struct fqt_range old = {f[2], f[3], {f[4], zero[0]}};
+        struct fqt_range range = fqt_update_range(old, (enum fqt_activation)act[0], f[0], f[1]);
         float values[3] = {range.lo, range.hi, range.grid.scale};
         replay_check(run, values);
         replay_check(run, &range.grid.zero);

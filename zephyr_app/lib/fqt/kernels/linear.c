@@ -13,8 +13,8 @@ void fqt_linear_forward_u8(int32_t fan_in, int32_t outputs, const struct fqt_for
     fqt_conv2d_forward_u8(&g, q, x, w, y, extremes);
 }
 
-void fqt_linear_forward_f32(int32_t fan_in, int32_t outputs, enum fqt_activation activation, const float *x, const float *w,
-                            const float *bias, float *y) {
+void fqt_linear_forward_f32(int32_t fan_in, int32_t outputs, enum fqt_activation activation, const float *x,
+                            const float *w, const float *bias, float *y) {
     struct fqt_geometry g = flat(fan_in, outputs);
     fqt_conv2d_forward_f32(&g, activation, x, w, bias, y);
 }
@@ -25,8 +25,8 @@ int32_t fqt_linear_backward_input_u8(int32_t fan_in, int32_t outputs, const stru
     return fqt_conv2d_backward_input_u8(&g, q, e, w, x, dx);
 }
 
-void fqt_linear_backward_input_f32(int32_t fan_in, int32_t outputs, enum fqt_activation activation, bool accumulate, const float *e, const float *w,
-                                   const float *x, float *dx) {
+void fqt_linear_backward_input_f32(int32_t fan_in, int32_t outputs, enum fqt_activation activation, bool accumulate,
+                                   const float *e, const float *w, const float *x, float *dx) {
     struct fqt_geometry g = flat(fan_in, outputs);
     fqt_conv2d_backward_input_f32(&g, activation, accumulate, e, w, x, dx);
 }

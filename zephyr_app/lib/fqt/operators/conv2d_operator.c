@@ -36,7 +36,7 @@ void fqt_conv2d_layer_gradient(const struct fqt_gradient_pass *pass) {
     if (fqt_layer_is_quantized(network, pass->l)) {
         int32_t zero_x = fqt_tensor_values(network, network->model.layers[pass->l].input).zero;
         fqt_conv2d_backward_weight_u8(&g, zero_x, pass->fraction_bits, pass->e, pass->x, pass->gradient,
-                                    pass->bias_gradient);
+                                      pass->bias_gradient);
     } else {
         fqt_conv2d_backward_weight_f32(&g, pass->e, pass->x, pass->gradient, pass->bias_gradient);
     }

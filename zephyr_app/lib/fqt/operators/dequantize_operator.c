@@ -16,7 +16,6 @@ float fqt_dequantize_layer_backward(const struct fqt_backward_pass *pass) {
     int32_t n = size_of(&pass->network->model, pass->l);
     struct fqt_limits limits = fqt_error_limits(pass->network, pass->input);
     float error_scale = fqt_tensor_error_scale(pass->network, pass->input);
-    float largest =
-        fqt_dequantize_backward(n, limits.lower, limits.upper, error_scale, pass->e, pass->x, pass->dx);
+    float largest = fqt_dequantize_backward(n, limits.lower, limits.upper, error_scale, pass->e, pass->x, pass->dx);
     return largest / 127.0f;
 }

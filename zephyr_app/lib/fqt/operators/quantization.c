@@ -2,9 +2,9 @@
 /* What operators derive from scales and zero points (SPEC.md 4.1, 4.3, 8). */
 #include "quantization.h"
 
-#define ALL_PASS 1000                         /* above every byte */
-#define LARGEST_PRODUCT (127 * 255)           /* of an error and a centred weight */
-#define LARGEST_SUM (INT32_MAX - (1 << 28))   /* that a requantizer takes */
+#define ALL_PASS 1000                       /* above every byte */
+#define LARGEST_PRODUCT (127 * 255)         /* of an error and a centred weight */
+#define LARGEST_SUM (INT32_MAX - (1 << 28)) /* that a requantizer takes */
 #define MAX_FACTOR_BITS 8
 
 bool fqt_layer_is_quantized(const struct fqt_network *network, uint32_t l) {

@@ -25,12 +25,13 @@ static bool is_commit(const void *to) {
         atomic_load(&run_network.pending) == 0) {
         return false;
     }
-    for (uint32_t i = 0; i < run_network.n_transfers; i++) {
-        if (run_network.transfers[i].to == to) {
+    for (uint32_t l = 0; l < run_network.model.header->n_layers; l++) {
+        bool trained = fqt_layer_trains(&run_network.model.layers[l]);
+        if (trained && (to == fqt_layer_weights(&run_network, l) || to == fqt_layer_bias(&run_network, l))) {
             return true;
         }
     }
-    return false;
+    return to == run_network.live;
 }
 
 void *__wrap_memcpy(void *to, const void *from, size_t bytes) {
