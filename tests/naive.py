@@ -719,8 +719,14 @@ def arena_bytes(placed):
     return max([0] + [-(-(at + size) // 4) * 4 for at, size in placed if at != NOWHERE])
 
 
-def write_model(name: str, tensors: list[Tensor], layers: list[Layer]) -> bytes:
-    """A .fqt file; the arenas are as small as the tensors' offsets allow."""
+def arenas_of(tensors: list[Tensor]) -> tuple[int, int]:
+    """(training, inference) arena: as small as the tensors' offsets allow."""
+    training = arena_bytes([(t.feature_offset, t.bytes) for t in tensors] + [(t.error_offset, t.bytes) for t in tensors])
+    return training, arena_bytes([(t.inference_offset, t.bytes) for t in tensors])
+
+
+def write_model(name: str, tensors: list[Tensor], layers: list[Layer], arenas: tuple[int, int] | None = None) -> bytes:
+    """A .fqt file."""
     tensors_offset = 64
     layers_offset = tensors_offset + 48 * len(tensors)
     data_offset = layers_offset + 64 * len(layers)
@@ -740,9 +746,7 @@ def write_model(name: str, tensors: list[Tensor], layers: list[Layer]) -> bytes:
     for t in tensors:
         offsets = t.feature_offset, t.error_offset, t.inference_offset
         rows.append(struct.pack(TENSOR_FORMAT, t.type, t.flags, *t.shape, t.scale, t.zero, t.lo, t.hi, t.error_scale, *offsets))
-    training = arena_bytes([(t.feature_offset, t.bytes) for t in tensors] + [(t.error_offset, t.bytes) for t in tensors])
-    inference = arena_bytes([(t.inference_offset, t.bytes) for t in tensors])
-    counts = 1, len(tensors), len(layers), tensors_offset, layers_offset, training, inference, 0
+    counts = 1, len(tensors), len(layers), tensors_offset, layers_offset, *(arenas or arenas_of(tensors)), 0
     tail = struct.pack("<8I16s", *counts, name.encode()) + b"".join(rows) + table + data
     return seal(b"FQT1" + struct.pack("<III", 2, 16 + len(tail), 0) + tail)
 
