@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all importers share: a Graph that grows operator by operator, folds what can be folded, and remembers what was done for the report."""
+"""What all importers share: a Graph that grows operator by operator, folds what can be folded, and notes what was done for the report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -72,7 +73,7 @@ class Assembler:
         self.rows.append(Row(op, name, None if value is None or value.tensor == 0 else value.tensor - 1, note))
 
     def as_image(self, value: Value) -> Value:
-        """The value as an operator with windows wants it. Raises FqtError if a reshape stands between, unless only the input was reshaped."""
+        """The value as an operator with windows wants it. Raises FqtError if a reshape stands between, unless it is of the input."""
         if len(value.shape) != 3:
             raise FqtError(f"needs an input of rank 4 (batch, height, width, channels in some order), not {rank(value)}")
         wanted = hwc(value.shape, value.order)
@@ -93,12 +94,12 @@ class Assembler:
             raise FqtError("stands behind a PAD; zeros around a tensor can only go into a convolution")
         return value
 
-    def add(self, op: str, source: tuple[str, str], inputs: Sequence[Value], sole: bool, note: str = "", **fields) -> Value:
+    def add(self, op: str, source: tuple[str, str], inputs: Sequence[Value], sole: bool, note: str = "", **fields: Any) -> Value:
         """Append a node; source: its operator and name there. Returns its value with the shape (h, w, c), or (n,) of a linear layer."""
         node = Node(op, tuple(v.tensor for v in inputs), name=source[1], **fields)
         if node.weights is not None:
             for what, array in (("weights", node.weights), ("bias", node.bias)):
-                if not np.all(np.isfinite(array)):
+                if array is not None and not np.all(np.isfinite(array)):
                     raise FqtError(f"has {what} that are not finite")
         if max((*node.kernel, *node.stride, *node.dilation)) > MAX_KERNEL:
             raise FqtError(f"has a kernel, stride or dilation above {MAX_KERNEL}")
@@ -121,7 +122,7 @@ class Assembler:
         return node if node.op in WEIGHTED and not node.activation else None
 
     def activate(self, value: Value, kind: str, source: tuple[str, str], sole: bool) -> Value:
-        """Put a ReLU or ReLU6 into the layer that makes a value, through max pooling if need be; where that cannot be, a layer of its own."""
+        """Put a ReLU or ReLU6 into the layer that makes a value, through max pooling if need be; else make it a layer of its own."""
         value = self.plain(value)
         node, tensor = None, value.tensor
         while tensor and value.sole:
@@ -159,7 +160,7 @@ class Assembler:
         grid = None
         if np.all(factor == 1):
             weights = np.broadcast_to(EMPTY_SCALE * np.float32(255), weights.shape)
-            grid = Grid(np.float32([EMPTY_SCALE]), np.int32([0]))
+            grid = Grid(np.array([EMPTY_SCALE], np.float32), np.zeros(1, np.int32))
         fields = {"weights": weights.copy(), "bias": offset.copy(), "weight_grid": grid, "activation": activation}
         made = self.add("depthwise_conv2d", source, [value], sole, "a layer of its own", channels=channels, **fields)
         return replace(made, shape=value.shape)
@@ -227,13 +228,15 @@ class Assembler:
         return graph, kept  # type: ignore[return-value]
 
     def _make_room(self, graph: Graph) -> None:
+        layers = channels = 0
         for node in graph.nodes:
             x = input_grid_of(graph, node)
             if node.weight_grid is None or node.weights is None or node.bias is None or x is None:
                 continue
             node.weights, node.weight_grid, n = make_room_for_bias(node.weights, node.bias, node.weight_grid, float(x.scale[0]))
-            if n:
-                self.notes.append(f"{node.op} {node.name}: scales of {n} channels' weights raised, or their biases would not fit 28 bits")
+            layers, channels = layers + (n > 0), channels + n
+        if channels:
+            self.notes.append(f"scales of {channels} channels' weights, all but 0, in {layers} layers raised so that biases fit 28 bits")
 
 
 def input_grid_of(graph: Graph, node: Node) -> Grid | None:

@@ -21,7 +21,7 @@ def shift_of(dtype: np.dtype) -> int:
 
 
 def make_grid(scale, zero, dtype: np.dtype) -> Grid:
-    """Grid from a source's scale [n] and zero point [n] or [1] of int8 or uint8 values. Raises FqtError for values that no grid can have."""
+    """Grid from a source's scale [n] and zero point [n] or [1] of int8 or uint8 values. Raises FqtError for impossible ones."""
     scales = np.atleast_1d(np.asarray(scale, np.float32)).reshape(-1)
     zeros = np.atleast_1d(np.asarray(zero, np.int64)).reshape(-1) + shift_of(dtype)
     if len(zeros) not in (1, len(scales)):
@@ -62,9 +62,9 @@ def weights_on_grid(values: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
 
 
 def make_room_for_bias(weights: np.ndarray, bias: np.ndarray, grid: Grid, input_scale: float) -> tuple[np.ndarray, Grid, int]:
-    """Raise the scales of channels whose bias would span more than BIAS_STEPS steps; their weights, tiny beside the bias, move to the new grid.
+    """Raise the scales of channels whose bias spans more than BIAS_STEPS steps; their weights, nothing beside the bias, move to the new grid.
 
-    weights: float32[channels, ...]; bias: float32[channels]; grid: n = 1 or channels. Returns weights, grid and how many channels that were.
+    weights: float32[channels, ...]; bias: float32[channels]; grid: n = 1 or channels. Returns weights, grid and how many channels.
     """
     needed = np.abs(bias.astype(np.float64)) / (BIAS_STEPS * float(input_scale))
     scales = np.broadcast_to(grid.scale, bias.shape) if len(grid.scale) == 1 else grid.scale
@@ -72,7 +72,7 @@ def make_room_for_bias(weights: np.ndarray, bias: np.ndarray, grid: Grid, input_
     if not np.any(short):
         return weights, grid, 0
     if len(grid.scale) == 1:
-        raised = Grid(np.float32([needed.max() * (1 + 2.0**-20)]), grid.zero)
+        raised = Grid(np.array([needed.max() * (1 + 2.0**-20)], np.float32), grid.zero)
         short = np.ones_like(short)
     else:
         raised = Grid(np.where(short, needed * (1 + 2.0**-20), scales).astype(np.float32), grid.zero)

@@ -4,6 +4,7 @@
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +83,9 @@ class _Importer:
     def feature_shape(self, tensor: Tensor) -> tuple[int, ...]:
         """A feature map's shape without the batch."""
         if any(n < 0 for n in tensor.signature[1:]):
-            raise FqtError(f"tensor '{tensor.name}' has the open shape {tensor.signature}; only the batch may be open: fix the others and convert again")
+            raise FqtError(
+                f"tensor '{tensor.name}' has the open shape {tensor.signature}; only the batch may be open: convert with fixed sizes"
+            )
         if not tensor.shape or tensor.shape[0] != 1:
             raise FqtError(f"tensor '{tensor.name}' of shape {tensor.shape} is not one sample: convert again with batch size 1")
         return tensor.shape[1:]
@@ -213,7 +216,7 @@ class _Importer:
         if depthwise and weights.shape[0] != channels and channels > 1:
             raise FqtError(f"makes {weights.shape[0]} channels of {channels}; a depth multiplier above 1 needs an input of one channel")
         if not depthwise and weights.shape[3] != channels:
-            raise FqtError(f"has weights for {weights.shape[3]} of its input's {channels} channels; grouped convolutions cannot be imported")
+            raise FqtError(f"has weights for {weights.shape[3]} of its input's {channels} channels; groups cannot be imported")
         note = "of one channel: a conv2d" if depthwise and channels == 1 else ""
         if value.pad != NO_PAD:
             note = "; ".join(filter(None, [note, "with the zeros of the PAD before it"]))
@@ -244,7 +247,7 @@ class _Importer:
         if weights.shape[1] != size:
             raise FqtError(f"has weights for {weights.shape[1]} inputs and reads {size}; it can only read a whole sample")
         bias = self.bias(operator, weights, grid, value)
-        fields = {"weights": weights.reshape(len(weights), 1, 1, size), "bias": bias, "weight_grid": grid}
+        fields: dict[str, Any] = {"weights": weights.reshape(len(weights), 1, 1, size), "bias": bias, "weight_grid": grid}
         fields["activation"] = self.activation(operator)
         return self.finished(operator, self.assembler.add("linear", source, [value], self.sole(operator), channels=len(weights), **fields))
 
@@ -284,7 +287,7 @@ class _Importer:
             raise FqtError("adds a tensor to itself; its inputs have to differ")
         if x.shape != y.shape:
             raise FqtError(f"adds shapes {x.shape} and {y.shape}; both have to be the same")
-        fields = {"channels": self.assembler.shape(x)[2], "activation": self.activation(operator)}
+        fields: dict[str, Any] = {"channels": self.assembler.shape(x)[2], "activation": self.activation(operator)}
         return self.finished(operator, self.assembler.add("add", source, [x, y], self.sole(operator), **fields))
 
     def sub(self, operator: Operator, source: tuple[str, str]) -> Value:
