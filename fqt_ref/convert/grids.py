@@ -62,7 +62,7 @@ def weights_on_grid(values: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
 
 
 def make_room_for_bias(weights: np.ndarray, bias: np.ndarray, grid: Grid, input_scale: float) -> tuple[np.ndarray, Grid, int]:
-    """Raise the scales of channels whose bias spans more than BIAS_STEPS steps; their weights, nothing beside the bias, move to the new grid.
+    """Raise the scales of channels whose bias spans more than BIAS_STEPS steps; their weights, nothing beside it, move to the new grid.
 
     weights: float32[channels, ...]; bias: float32[channels]; grid: n = 1 or channels. Returns weights, grid and how many channels.
     """

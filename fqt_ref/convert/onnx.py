@@ -539,8 +539,10 @@ class _Importer:
         permutation = list(node.attributes.get("perm", range(len(value.shape) + 1)[::-1]))
         if value.pad != NO_PAD:
             self.assembler.plain(value)
-        shape = tuple((NO_BATCH, *value.shape)[i] for i in permutation)
-        if permutation == sorted(permutation) or [n for n in shape if n > 1] == [n for n in value.shape if n > 1]:
+        before = (NO_BATCH, *value.shape)
+        shape = tuple(before[i] for i in permutation)
+        moved = [i for i in permutation if before[i] > 1]
+        if moved == sorted(moved):
             return self.reshaped(node, shape)
         orders = {("hwc", (0, 3, 1, 2)): "chw", ("chw", (0, 2, 3, 1)): "hwc"}
         order = orders.get((value.order, tuple(permutation)))
