@@ -221,6 +221,17 @@ def test_input_in_channels_last_order():
     assert not any("h, w, c" in row.note for row in imported.rows)
 
 
+def test_flattened_channels_last_cannot_become_channels_first():
+    m = Maker(("N", 4, 4, 4))
+    m.node("Transpose", perm=[0, 3, 1, 2])
+    m.conv(4, 4, k=1)
+    m.node("Transpose", perm=[0, 2, 3, 1])
+    m.node("Flatten")
+    m.node("Reshape", np.array([1, 4, 4, 4]))
+    m.conv(4, 4)
+    assert "order h, w, c" in refused(m)
+
+
 def test_flat_input_reshaped_to_an_image():
     m = Maker(("N", 64))
     m.node("Reshape", np.array([-1, 1, 8, 8]))

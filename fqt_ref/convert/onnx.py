@@ -283,7 +283,8 @@ class _Importer:
             weights = weights.reshape(-1, c, h, w).transpose(0, 2, 3, 1).reshape(len(weights), -1)
             note = "weights put in the order h, w, c"
         fields = {"weights": np.ascontiguousarray(weights.reshape(len(weights), 1, 1, -1)), "bias": bias, "weight_grid": grid}
-        return self.assembler.add("linear", self.source(node), [value], self.sole(node), note, channels=len(weights), **fields)
+        made = self.assembler.add("linear", self.source(node), [value], self.sole(node), note, channels=len(weights), **fields)
+        return replace(made, order="chw")
 
     def batch_norm(self, node: OnnxNode) -> Value:
         value = self.input(node)
@@ -492,10 +493,7 @@ class _Importer:
         size = int(np.prod(value.shape))
         if not shape or shape[0] != NO_BATCH or int(np.prod(shape)) != size:
             raise FqtError(f"makes shape {shape} of one sample of shape {value.shape}; the first axis has to stay the batch")
-        order = value.order
-        if len(shape) == 4 and len(value.shape) < 3:
-            order = "chw"
-        return replace(self.passed(node, value, "dropped: values keep their order"), shape=shape[1:], order=order)
+        return replace(self.passed(node, value, "dropped: values keep their order"), shape=shape[1:])
 
     def reshape(self, node: OnnxNode) -> Value:
         target = self.constant(node, 1, "shape")
@@ -541,14 +539,14 @@ class _Importer:
             self.assembler.plain(value)
         before = (NO_BATCH, *value.shape)
         shape = tuple(before[i] for i in permutation)
+        orders = {("hwc", (0, 3, 1, 2)): "chw", ("chw", (0, 2, 3, 1)): "hwc"}
+        order = orders.get((value.order, tuple(permutation)))
+        if len(value.shape) == 3 and order is not None and hwc(value.shape, value.order) == self.assembler.shape(value):
+            return replace(self.passed(node, value, "dropped: only the order of axes"), shape=shape[1:], order=order)
         moved = [i for i in permutation if before[i] > 1]
         if moved == sorted(moved):
             return self.reshaped(node, shape)
-        orders = {("hwc", (0, 3, 1, 2)): "chw", ("chw", (0, 2, 3, 1)): "hwc"}
-        order = orders.get((value.order, tuple(permutation)))
-        if len(value.shape) != 3 or order is None or hwc(value.shape, value.order) != self.assembler.shape(value):
-            raise FqtError(f"permutes axes by {permutation}; only between (c, h, w) and (h, w, c) can be imported")
-        return replace(self.passed(node, value, "dropped: only the order of axes"), shape=shape[1:], order=order)
+        raise FqtError(f"permutes axes by {permutation}; only between (c, h, w) and (h, w, c) can be imported")
 
     def identity(self, node: OnnxNode) -> Value:
         if len(node.outputs) > 1 and any(self.uses[name] for name in node.outputs[1:]):
