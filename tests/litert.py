@@ -5,6 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from fqt_ref.convert import Imported
+from graph_interpreter import round_to, run_node
+
 
 def repaired(data: bytes) -> bytes:
     """The file as today's LiteRT takes it: older converters wrote the weights' channel axis into biases too, which are of rank 1."""
@@ -56,3 +59,24 @@ class LiteRT:
             self.run(sample)
             rows.append(self.tensor(self.logits).reshape(-1))
         return np.array(rows)
+
+
+def layer_differences(runtime: LiteRT, imported: Imported, sample: np.ndarray) -> list[np.ndarray]:
+    """For each quantized layer: the runtime's bytes minus what the layer makes of the runtime's own inputs, rounded to the nearest byte.
+
+    sample: values of the model's input type. Layer by layer, so that a difference in one does not show in those behind it.
+    """
+    graph, indices = imported.graph, {t["name"]: i for i, t in runtime.details.items()}
+    names = {row.node: row.name for row in imported.rows if row.node is not None and not row.note.startswith("dropped")}
+    runtime.run(sample)
+    tensors = [runtime.tensor(runtime.input["index"]).reshape(graph.input_shape)]
+    tensors += [runtime.tensor(indices[names[i]]).reshape(graph.shape(i + 1)) for i in range(len(graph.nodes))]
+    grids, differences = [graph.input_grid], []
+    for i, node in enumerate(graph.nodes):
+        grids.append(grids[node.inputs[0]] if node.op == "max_pool2d" else node.output_grid)
+        grid = grids[-1]
+        inputs = [(tensors[t].astype(np.float64) - grids[t].zero[0])[None] * float(grids[t].scale[0]) for t in node.inputs]
+        real = round_to(run_node(node, inputs, graph.shape(i + 1)), grid)[0]
+        ours = np.rint(real / float(grid.scale[0])).astype(int) + int(grid.zero[0])
+        differences.append(tensors[i + 1].astype(int) - ours)
+    return differences

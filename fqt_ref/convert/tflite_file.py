@@ -83,6 +83,8 @@ def read_tflite(path: Path) -> TFLiteFile:
             return _read(tflite, model)
     except DAMAGE as error:
         raise FqtError(f"{path} is damaged or cut short: a table or array reaches beyond its {len(data)} bytes; copy it again") from error
+    if subgraphs == 0:
+        raise FqtError(f"{path} is damaged: it holds no graph; copy it again")
     raise FqtError(f"{path} has {subgraphs} subgraphs; only a file with one, without control flow, can be imported")
 
 
