@@ -4,9 +4,9 @@
 from pathlib import Path
 
 import numpy as np
+from graph_interpreter import round_to, run_node
 
 from fqt_ref.convert import Imported
-from graph_interpreter import round_to, run_node
 
 
 def repaired(data: bytes) -> bytes:

@@ -3,10 +3,10 @@
 
 import numpy as np
 import onnx
+from graph_interpreter import logits
 from onnx import helper, numpy_helper
 
 from fqt_ref.convert.onnx import from_model
-from graph_interpreter import logits
 
 
 class Maker:

@@ -7,12 +7,13 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="the extra fqt[onnx] is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is what imports are compared with")
 
+from graph_interpreter import logits  # noqa: E402
+from onnx_models import Maker, differences, run_onnx, same  # noqa: E402
+
 from fqt_ref.convert import load  # noqa: E402
 from fqt_ref.convert.onnx import from_model  # noqa: E402
 from fqt_ref.convert.report import describe, table  # noqa: E402
 from fqt_ref.errors import FqtError  # noqa: E402
-from graph_interpreter import logits  # noqa: E402
-from onnx_models import Maker, differences, run_onnx, same  # noqa: E402
 
 
 def ops(imported):
@@ -73,7 +74,7 @@ def test_two_linear_layers_with_matmul_and_add():
 def test_batch_norm_is_folded_or_becomes_a_layer():
     m = Maker()
 
-    def norm(c):  # noqa: E306
+    def norm(c):
         return [
             m.rng.rand(c).astype(np.float32) + 0.5,
             m.weights(c, 1)[:, 0],

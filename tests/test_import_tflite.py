@@ -7,11 +7,12 @@ import pytest
 pytest.importorskip("tflite", reason="the extra fqt[onnx] is not installed")
 pytest.importorskip("ai_edge_litert", reason="LiteRT is what imports are compared with")
 
-from fqt_ref.convert import load  # noqa: E402
-from fqt_ref.errors import FqtError  # noqa: E402
-from graph_interpreter import logits  # noqa: E402
-from litert import LiteRT, layer_differences  # noqa: E402
-from tflite_models import RELU, RELU6, SAME, TANH, VALID, Maker, size, window  # noqa: E402
+from graph_interpreter import logits
+from litert import LiteRT, layer_differences
+from tflite_models import RELU, RELU6, SAME, TANH, VALID, Maker, size, window
+
+from fqt_ref.convert import load
+from fqt_ref.errors import FqtError
 
 
 def imported_of(maker, tmp_path):
