@@ -11,11 +11,15 @@ import numpy as np
 from fqt_ref.arithmetic import STREAM_INITIAL_WEIGHTS, random_key, random_word
 from fqt_ref.batch_norm import channel_statistics, fold_batch_norm
 from fqt_ref.jit import njit
-from fqt_ref.kernels.conv2d import centre, conv2d_forward_f32, fill_taps, im2col, relu_f32
+from fqt_ref.kernels.activation import activate_f32
+from fqt_ref.kernels.add import add_forward_f32
+from fqt_ref.kernels.avg_pool2d import avg_pool2d_forward_f32
+from fqt_ref.kernels.conv2d import centre, conv2d_forward_f32, fill_taps, im2col
 from fqt_ref.kernels.depthwise_conv2d import centre_pixels, depthwise_conv2d_forward_f32
+from fqt_ref.kernels.hard_swish import hard_swish_forward_f32
 from fqt_ref.kernels.linear import linear_forward_f32
 from fqt_ref.kernels.max_pool2d import max_pool2d_forward
-from fqt_ref.network import CONV2D, DEPTHWISE_CONV2D, MAX_POOL2D
+from fqt_ref.network import ADD, AVG_POOL2D, CONV2D, DEPTHWISE_CONV2D, HARD_SWISH, LINEAR, MAX_POOL2D
 from fqt_ref.quantize import grid, quantize_bias, quantize_u8
 
 
@@ -40,7 +44,7 @@ def run_conv2d(g, x, weights, bias, y):
     for j in range(x.shape[0]):
         centre(x[j], np.float32(0), padded)
         im2col(table, padded, columns)
-        conv2d_forward_f32(False, columns, weights, bias, y[j].reshape((table.shape[1], bias.size)), acc)
+        conv2d_forward_f32(0, columns, weights, bias, y[j].reshape((table.shape[1], bias.size)), acc)
 
 
 @njit
@@ -55,44 +59,61 @@ def run_depthwise_conv2d(g, x, weights, bias, y):
 
 
 @njit
-def run_layer(op, g, x, weights, bias, y):
-    """Pre-activations, or pooled values, of many samples. x: float32[n, in]; weights: float32[out, fan_in]; y: float32[n, outputs]."""
+def run_layer(op, g, x, x2, weights, bias, y):
+    """A layer's outputs before its activation, of many samples. x: float32[n, in]; x2: the second input of an add; y: float32[n, outputs].
+
+    weights: float32[out, fan_in] and bias: float32[out], empty without weights.
+    """
     if op == CONV2D:
         run_conv2d(g, x, weights, bias, y)
     elif op == DEPTHWISE_CONV2D:
         run_depthwise_conv2d(g, x, weights, bias, y)
-    elif op == MAX_POOL2D:
-        for j in range(x.shape[0]):
-            max_pool2d_forward(g, x[j].reshape((g.in_h, g.in_w, g.in_c)), y[j].reshape((g.out_h, g.out_w, g.out_c)))
-    else:
+    elif op == LINEAR:
         weights_t = weights.T.copy()
         for j in range(x.shape[0]):
-            linear_forward_f32(False, x[j], weights_t, bias, y[j])
+            linear_forward_f32(0, x[j], weights_t, bias, y[j])
+    else:
+        for j in range(x.shape[0]):
+            if op == MAX_POOL2D:
+                max_pool2d_forward(g, x[j].reshape((g.in_h, g.in_w, g.in_c)), y[j].reshape((g.out_h, g.out_w, g.out_c)))
+            elif op == AVG_POOL2D:
+                avg_pool2d_forward_f32(g, x[j].reshape((g.in_h, g.in_w, g.in_c)), y[j])
+            elif op == ADD:
+                add_forward_f32(0, x[j], x2[j], y[j])
+            elif op == HARD_SWISH:
+                hard_swish_forward_f32(x[j], y[j])
 
 
 @njit
-def fresh_layer(op, g, seed, layer, batch_norm, relu, x, weights, bias, y):
-    """Random weights, batch norm with the samples' statistics folded into them, and the layer's outputs y. See run_layer."""
-    random_weights(seed, layer, weights)
-    run_layer(op, g, x, weights, bias, y)
-    if batch_norm:
+def fresh_layer(op, g, seed, layer, fresh, batch_norm, act, x, x2, weights, bias, y):
+    """A layer's outputs y; with `fresh` after drawing its weights, and folding batch norm with the samples' statistics. See run_layer."""
+    if fresh:
+        random_weights(seed, layer, weights)
+    run_layer(op, g, x, x2, weights, bias, y)
+    if fresh and batch_norm:
         mean, variance = np.zeros(bias.size, np.float32), np.zeros(bias.size, np.float32)
         channel_statistics(y.reshape((y.size // bias.size, bias.size)), mean, variance)
         fold_batch_norm(weights, bias, np.ones(bias.size, np.float32), np.zeros(bias.size, np.float32), mean, variance)
-        run_layer(op, g, x, weights, bias, y)
-    if relu:
-        relu_f32(y.reshape(y.size))
+        run_layer(op, g, x, x2, weights, bias, y)
+    activate_f32(act, y.reshape(y.size))
 
 
 @njit
-def quantize_layer(weights, bias, y, weights_u8, bias_q20):
-    """Quantized parameters, and the grids of weights and outputs. weights: float32[out, fan_in]; y: float32[n, outputs].
-
-    Returns (weight scale, weight zero point, lo, hi, output scale, output zero point).
-    """
-    scale, zero = grid(weights.min(), weights.max())
-    quantize_u8(weights.reshape(weights.size), scale, zero, weights_u8)
+def quantize_layer(weights, bias, scales, zeros, given, weights_u8, bias_q20):
+    """Quantized parameters. weights: float32[out, fan_in]; scales: float32[n], zeros: int32[n], n = 1 or out: grids, found unless given."""
+    rows = weights.shape[0] // scales.size
+    for g in range(scales.size):
+        part = weights[g * rows : (g + 1) * rows]
+        if not given:
+            scales[g], zeros[g] = grid(part.min(), part.max())
+        size = part.size
+        quantize_u8(part.reshape(size), scales[g], zeros[g], weights_u8[g * size : (g + 1) * size])
     quantize_bias(bias, bias_q20)
-    lo, hi = min(y.min(), np.float32(0)), max(y.max(), np.float32(0))
-    y_scale, y_zero = grid(lo, hi)
-    return scale, zero, lo, hi, y_scale, y_zero
+
+
+@njit
+def output_grid(lo, hi):
+    """(lo, hi, scale, zero point) of a feature map's range, float32, widened to hold 0."""
+    lo, hi = min(lo, np.float32(0)), max(hi, np.float32(0))
+    scale, zero = grid(lo, hi)
+    return lo, hi, scale, zero

@@ -85,8 +85,8 @@ def train(
 ) -> None:  # fmt: skip
     """Train a network and write it to a model file. Ctrl-C stops early and keeps what was learnt."""
     from fqt_ref import model_file
+    from fqt_ref.build import freeze
     from fqt_ref.datasets import load
-    from fqt_ref.initialize import freeze
     from fqt_ref.network import network_of
     from fqt_ref.train_step import train_config
     from fqt_ref.training import check_fits, check_run, fresh_network, train_epochs

@@ -19,7 +19,7 @@ from fqt_ref import model_file
 from fqt_ref.datasets import Dataset, load
 from fqt_ref.errors import FqtError
 from fqt_ref.network import U8, Network
-from fqt_ref.training import check_fits
+from fqt_ref.training import check_fits, check_trains
 from fqt_ref.zephyr import APP, ROOT, cmake_options, environment, find_zephyr
 
 SECONDS_BETWEEN_STATUS = 0.5
@@ -57,6 +57,7 @@ def write_inputs(settings: Settings) -> tuple[Path, Path]:
     network = model_file.read(settings.model)
     model_file.check_batch(network, settings.batch_size)
     data = load(settings.data, settings.data_dir)
+    check_trains(data)
     check_fits(network, data)
     model, samples = settings.folder / "model.fqt", settings.folder / "samples.bin"
     try:

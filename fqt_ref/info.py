@@ -3,14 +3,17 @@
 
 from typing import Any
 
-from fqt_ref.network import LAYER_RELU, LAYER_TRAINABLE, OP_NAMES, U8, Network
+from fqt_ref.network import LAYER_RELU, LAYER_RELU6, LAYER_TRAINABLE, OP_NAMES, U8, Network, inputs_of
+from fqt_ref.training_plan import arenas_of, lower_bounds
+
+ACTIVATIONS = {0: "", LAYER_RELU: "relu", LAYER_RELU | LAYER_RELU6: "relu6"}
 
 
 def describe(network: Network, file_bytes: int) -> dict[str, Any]:
     """Layers with shapes, types, scales and what trains. Sizes in bytes; trained memory is weights, biases and their gradients."""
     layers = []
     for i, layer in enumerate(network.layers):
-        x, y, weights = network.tensors[i], network.tensors[i + 1], network.weights[i]
+        x, y, weights, grid = network.tensors[layer["input"]], network.tensors[i + 1], network.weights[i], network.grids[i]
         layers.append(
             {
                 "layer": i,
@@ -20,16 +23,19 @@ def describe(network: Network, file_bytes: int) -> dict[str, Any]:
                 "output": [int(y[k]) for k in "hwc"],
                 "kernel": [int(layer["kernel_h"]), int(layer["kernel_w"])],
                 "stride": [int(layer["stride_h"]), int(layer["stride_w"])],
-                "relu": bool(layer["flagset"] & LAYER_RELU),
+                "dilation": [int(layer["dilation_h"]), int(layer["dilation_w"])],
+                "reads": list(inputs_of(layer)),
+                "activation": ACTIVATIONS[int(layer["flagset"]) & (LAYER_RELU | LAYER_RELU6)],
                 "trains": bool(layer["flagset"] & LAYER_TRAINABLE),
                 "weights": 0 if weights is None else int(weights.size),
-                "weight_scale": float(layer["weight_scale"]),
-                "weight_zero": int(layer["weight_zero"]),
+                "weight_scales": [] if grid is None else grid[0].tolist(),
+                "weight_zeros": [] if grid is None else grid[1].tolist(),
                 "output_scale": float(y["scale"]),
                 "output_zero": int(y["zero"]),
                 "macs": 0 if weights is None else int(weights.size) * (int(y["h"]) * int(y["w"])),
             }
         )
+    (training, inference), (training_bound, inference_bound) = arenas_of(network), lower_bounds(network)
     trained = [i for i, layer in enumerate(layers) if layer["trains"]]
     return {
         "name": network.name,
@@ -40,6 +46,10 @@ def describe(network: Network, file_bytes: int) -> dict[str, Any]:
         "macs": sum(layer["macs"] for layer in layers),
         "trained_weights": sum(layers[i]["weights"] for i in trained),
         "trained_bytes": sum(network.weights[i].nbytes + 4 * network.weights[i].size + 8 * len(network.biases[i]) for i in trained),
+        "training_arena_bytes": training,
+        "training_lower_bound_bytes": training_bound,
+        "inference_arena_bytes": inference,
+        "inference_lower_bound_bytes": inference_bound,
         "layers": layers,
     }
 
@@ -53,7 +63,7 @@ def table(description: dict[str, Any]) -> list[str]:
     for layer in description["layers"]:
         rows.add_row(
             str(layer["layer"]),
-            layer["op"] + (" + relu" if layer["relu"] else ""),
+            layer["op"] + (f" + {layer['activation']}" if layer["activation"] else ""),
             layer["type"],
             "x".join(map(str, layer["input"])),
             "x".join(map(str, layer["output"])),
@@ -68,4 +78,6 @@ def table(description: dict[str, Any]) -> list[str]:
     name, weights = description["name"], description["weights"]
     head = f"{name}: {weights} weights, {description['macs']} MACs a sample, {description['file_bytes']} bytes"
     tail = f"training: {description['trained_weights']} weights, {description['trained_bytes']} bytes of weights, biases and gradients"
-    return [head, text.get().rstrip(), tail]
+    arena, bound = description["training_arena_bytes"], description["training_lower_bound_bytes"]
+    plan = f"feature maps and errors: {arena} bytes to train (lower bound {bound}), {description['inference_arena_bytes']} to infer"
+    return [head, text.get().rstrip(), tail, plan]

@@ -10,28 +10,35 @@ import numpy as np
 from fqt_ref import ARITHMETIC_VERSION
 from fqt_ref.errors import FqtError
 from fqt_ref.network import (
+    ADD,
+    AVG_POOL2D,
     CONV2D,
     DEPTHWISE_CONV2D,
     DEQUANTIZE,
     F32,
     LAYER,
     LAYER_RELU,
+    LAYER_RELU6,
     LAYER_TRAINABLE,
     LINEAR,
     MAX_POOL2D,
     OP_NAMES,
     OPS_WITH_WEIGHTS,
+    OPS_WITH_WINDOW,
     TENSOR,
     TENSOR_ADAPTIVE,
     TENSOR_RELU,
+    TENSOR_RELU6,
     U8,
     Network,
+    inputs_of,
 )
+from fqt_ref.training_plan import arenas_of, plan_problem
 
 MAGIC = b"FQT1"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 HEADER_BYTES = 64
-MAX_LAYERS, MAX_CLASSES = 64, 512
+MAX_LAYERS, MAX_CLASSES = 255, 512
 MAX_FAN_IN, MAX_FAN_OUT, MAX_POSITIONS = 24_576, 57_344, 65_536
 PRINTABLE = bytes(range(32, 127))
 SIZE, MAGIC_ERROR, VERSION, CHECKSUM, FORMAT, BOUND = -2, -3, -4, -5, -6, -7  # the C library's error codes
@@ -53,14 +60,18 @@ def file_bytes(network: Network) -> bytes:
     layers_at = tensors_at + tensors.nbytes
     at = layers_at + layers.nbytes
     blobs = []
-    for i, (weights, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
+    for i, (weights, bias, grid) in enumerate(zip(network.weights, network.biases, network.grids, strict=True)):
         for field, array in (("weight", weights), ("bias", bias)):
             data = b"" if array is None else array.tobytes()
             layers[f"{field}_offset"][i], layers[f"{field}_bytes"][i] = (at, len(data)) if data else (0, 0)
             blobs.append(data + bytes(-len(data) % 4))
             at += len(blobs[-1])
+        layers["grids"][i], layers["grid_offset"][i] = (0, 0) if grid is None else (len(grid[0]), at)
+        if grid is not None:
+            blobs.append(grid[0].astype("<f4").tobytes() + grid[1].astype("<i4").tobytes())
+            at += len(blobs[-1])
     name = network.name.encode("ascii", "replace")[:16].ljust(16, b"\0")
-    counts = [ARITHMETIC_VERSION, len(tensors), len(layers), tensors_at, layers_at, 0, 0, 0]
+    counts = [ARITHMETIC_VERSION, len(tensors), len(layers), tensors_at, layers_at, *arenas_of(network), 0]
     body = np.array(counts, "<u4").tobytes() + name + tensors.tobytes() + layers.tobytes() + b"".join(blobs)
     return MAGIC + np.array([FORMAT_VERSION, 16 + len(body), zlib.crc32(body)], "<u4").tobytes() + body
 
@@ -95,15 +106,16 @@ def parse(data: bytes, name: str = "model file") -> Network:
         raise fail(SIZE, f"{len(data)} bytes are too few for the {HEADER_BYTES}-byte header of a model file")
     if data[:4] != MAGIC:
         raise fail(MAGIC_ERROR, f"not a model file: starts with {data[:4]!r} instead of {MAGIC!r}")
-    version, file_size, crc, arithmetic, n_tensors, n_layers, tensors_at, layers_at = (int(v) for v in np.frombuffer(data, "<u4", 8, 4))
+    fields = [int(v) for v in np.frombuffer(data, "<u4", 11, 4)]
+    version, file_size, crc, arithmetic, n_tensors, n_layers, tensors_at, layers_at, training_arena, inference_arena, reserved = fields
     if version != FORMAT_VERSION or arithmetic != ARITHMETIC_VERSION:
         raise fail(VERSION, f"format {version}, arithmetic {arithmetic}: this fqt reads format {FORMAT_VERSION}, {ARITHMETIC_VERSION}")
     if file_size != len(data):
         raise fail(SIZE, f"{len(data)} bytes long, but its header says {file_size}: cut off or overlong")
     if zlib.crc32(data[16:]) != crc:
         raise fail(CHECKSUM, "damaged: its checksum does not match")
-    if any(data[36:48]):
-        raise fail(FORMAT, "reserved header fields are not 0")
+    if reserved:
+        raise fail(FORMAT, "a reserved header field is not 0")
     title, rest = data[48:64].split(b"\0")[0], data[48:64].lstrip(PRINTABLE)
     if any(rest):
         raise fail(FORMAT, f"its name {data[48:64]!r} is not printable ASCII padded with zeros")
@@ -121,19 +133,23 @@ def parse(data: bytes, name: str = "model file") -> Network:
     if tensors[0]["type"] != U8:
         raise fail(FORMAT, "tensor 0: the input must be uint8")
     for i, layer in enumerate(layers):
-        problem = layer_problem(i, layer, tensors[i], tensors[i + 1], data)
+        problem = layer_problem(i, layer, tensors, data)
         if problem:
             raise fail(FORMAT, f"layer {i}: {problem}")
     if tensors[-1]["h"] != 1 or tensors[-1]["w"] != 1 or tensors[-1]["error_scale"] != 0:
         raise fail(FORMAT, f"tensor {n_layers}: the logits must have shape 1x1xclasses and no error scale")
+    problem = readers_problem(layers) or plan_problem(tensors, layers, (training_arena, inference_arena))
+    if problem:
+        raise fail(FORMAT, problem)
     for i, layer in enumerate(layers):
-        problem = bound_problem(layer, tensors[i], tensors[i + 1])
+        problem = bound_problem(layer, tensors[layer["input"]], tensors[i + 1])
         if problem:
             raise fail(BOUND, f"layer {i}: {problem}")
     if tensors[-1]["c"] > MAX_CLASSES:
         raise fail(BOUND, f"{tensors[-1]['c']} classes: at most {MAX_CLASSES}")
-    weights, biases = zip(*(layer_arrays(layer, tensors[i], tensors[i + 1], data) for i, layer in enumerate(layers)), strict=True)
-    return Network(title.decode("ascii"), tensors, layers, list(weights), list(biases))
+    arrays = (layer_arrays(layer, tensors[layer["input"]], tensors[i + 1], data) for i, layer in enumerate(layers))
+    weights, biases, grids = zip(*arrays, strict=True)
+    return Network(title.decode("ascii"), tensors, layers, list(weights), list(biases), list(grids))
 
 
 def positive_normal(value) -> bool:
@@ -145,7 +161,9 @@ def tensor_problem(tensor) -> str | None:
     """What is wrong with a TENSOR record by itself."""
     if tensor["type"] not in (U8, F32):
         return f"type {tensor['type']} does not exist"
-    if tensor["flagset"] > TENSOR_RELU | TENSOR_ADAPTIVE or (tensor["type"] == F32 and tensor["flagset"] & TENSOR_ADAPTIVE):
+    flags = int(tensor["flagset"])
+    known = TENSOR_RELU | TENSOR_RELU6 | (TENSOR_ADAPTIVE if tensor["type"] == U8 else 0)
+    if flags & ~known or flags & (TENSOR_RELU | TENSOR_RELU6) == TENSOR_RELU6:
         return f"flags {tensor['flagset']:#x} do not fit its type"
     if not (tensor["h"] and tensor["w"] and tensor["c"]):
         return "a dimension is 0"
@@ -164,40 +182,81 @@ def tensor_problem(tensor) -> str | None:
     return None
 
 
-def layer_problem(i: int, layer, x, y, data: bytes) -> str | None:
+def layer_problem(i: int, layer, tensors, data: bytes) -> str | None:
     """What is wrong with a LAYER record between its tensors."""
     if layer["op"] not in OP_NAMES:
         return f"operator {layer['op']} does not exist"
-    if layer["flagset"] > LAYER_RELU | LAYER_TRAINABLE:
-        return f"flags {layer['flagset']:#x} do not exist"
-    if layer["input"] != i or layer["output"] != i + 1:
-        return f"reads tensor {layer['input']} and writes {layer['output']} instead of {i} and {i + 1}"
-    if layer["reserved16"] or layer["reserved"].any():
+    flags = int(layer["flagset"])
+    if flags & ~(LAYER_RELU | LAYER_TRAINABLE | LAYER_RELU6) or flags & (LAYER_RELU | LAYER_RELU6) == LAYER_RELU6:
+        return f"flags {flags:#x} do not exist"
+    if max(inputs_of(layer)) > i or layer["output"] != i + 1 or (layer["op"] != ADD and layer["input2"]):
+        return f"reads tensors {layer['input']} and {layer['input2']} and writes {layer['output']} instead of one up to {i} and {i + 1}"
+    if layer["reserved"].any():
         return "reserved fields are not 0"
-    for field in ("kernel_h", "kernel_w", "stride_h", "stride_w"):
+    for field in ("kernel_h", "kernel_w", "stride_h", "stride_w", "dilation_h", "dilation_w"):
         if not 1 <= layer[field] <= 255:
             return f"{field} {layer[field]} is not in 1..255"
-    return shape_problem(layer, x, y) or (weight_problem if layer["op"] in OPS_WITH_WEIGHTS else plain_problem)(layer, x, y, data)
+    x, y = tensors[layer["input"]], tensors[i + 1]
+    problem = shape_problem(layer, x, y) or type_problem(layer, [tensors[t] for t in inputs_of(layer)], y)
+    return problem or (weight_problem if layer["op"] in OPS_WITH_WEIGHTS else plain_problem)(layer, x, y, data)
 
 
 def shape_problem(layer, x, y) -> str | None:
     """Whether the shapes on both sides fit together."""
     pads = [int(layer[f"pad_{side}"]) for side in ("top", "bottom", "left", "right")]
-    windowed = layer["op"] in (CONV2D, DEPTHWISE_CONV2D, MAX_POOL2D)
-    if not windowed and (any(pads) or any(layer[f] != 1 for f in ("kernel_h", "kernel_w", "stride_h", "stride_w"))):
-        return "kernel and stride must be 1 and padding 0"
-    if layer["op"] == MAX_POOL2D and any(pads):
-        return "max pooling has no padding"
+    windowed = layer["op"] in OPS_WITH_WINDOW
+    window = ("kernel_h", "kernel_w", "stride_h", "stride_w", "dilation_h", "dilation_w")
+    if not windowed and (any(pads) or any(layer[f] != 1 for f in window)):
+        return "kernel, stride and dilation must be 1 and padding 0"
+    if layer["op"] in (MAX_POOL2D, AVG_POOL2D) and (any(pads) or layer["dilation_h"] != 1 or layer["dilation_w"] != 1):
+        return "pooling has no padding and no dilation"
     if layer["op"] == LINEAR:
         return None if y["h"] == 1 and y["w"] == 1 else "the output of a linear layer has shape 1x1xN"
-    for axis, kernel, stride, pad in (("h", "kernel_h", "stride_h", pads[:2]), ("w", "kernel_w", "stride_w", pads[2:])):
-        size, kernel_size = int(x[axis]) + sum(pad), int(layer[kernel])
-        if max(pad) >= kernel_size:
-            return f"padding {pad} along {axis} reaches the kernel's size {kernel_size}"
-        if size < kernel_size or (size - kernel_size) // int(layer[stride]) + 1 != int(y[axis]):
+    for axis, pad in (("h", pads[:2]), ("w", pads[2:])):
+        size = int(x[axis]) + sum(pad)
+        extent = int(layer[f"dilation_{axis}"]) * (int(layer[f"kernel_{axis}"]) - 1) + 1
+        if max(pad) >= extent:
+            return f"padding {pad} along {axis} reaches the kernel's extent {extent}"
+        if size < extent or (size - extent) // int(layer[f"stride_{axis}"]) + 1 != int(y[axis]):
             return f"an input of {x[axis]} along {axis} does not give an output of {y[axis]}"
     if layer["op"] != CONV2D and x["c"] != y["c"]:
         return f"turns {x['c']} channels into {y['c']}"
+    return None
+
+
+def type_problem(layer, inputs, y) -> str | None:
+    """Whether types and activations on both sides fit together."""
+    x = inputs[0]
+    if layer["op"] == DEQUANTIZE:
+        return None if (x["type"], y["type"]) == (U8, F32) else "dequantize wants a uint8 input and a float32 output"
+    if any(one["type"] != y["type"] for one in inputs):
+        return "input and output are of different types"
+    if layer["op"] == ADD:
+        if layer["input"] == layer["input2"]:
+            return "adds a tensor to itself"
+        if any(inputs[1][axis] != y[axis] for axis in "hwc"):
+            return "adds tensors of different shapes"
+    activation = LAYER_RELU | LAYER_RELU6
+    if layer["flagset"] & activation and layer["op"] not in (*OPS_WITH_WEIGHTS, ADD):
+        return "only layers with weights and add have an activation"
+    source = x if layer["op"] == MAX_POOL2D else layer
+    if source["flagset"] & activation != y["flagset"] & activation:
+        return "the activation flags of layer and output differ"
+    return None
+
+
+def readers_problem(layers) -> str | None:
+    """Whether every tensor but the last is read, and that of max pooling and dequantize by one layer only."""
+    readers = np.zeros(len(layers) + 1, np.int64)
+    for layer in layers:
+        for t in inputs_of(layer):
+            readers[t] += 1
+    unread = np.flatnonzero(readers[:-1] == 0)
+    if len(unread):
+        return f"tensor {unread[0]} is read by no layer"
+    for i, layer in enumerate(layers):
+        if layer["op"] in (MAX_POOL2D, DEQUANTIZE) and readers[layer["input"]] > 1:
+            return f"layer {i}: the input of {OP_NAMES[int(layer['op'])]} is read by another layer, too"
     return None
 
 
@@ -209,64 +268,66 @@ def fan_in(layer, x) -> int:
 
 
 def weight_problem(layer, x, y, data: bytes) -> str | None:
-    """Types, offsets and values of a layer with weights."""
-    if x["type"] != y["type"]:
-        return "input and output are of different types"
-    if bool(layer["flagset"] & LAYER_RELU) != bool(y["flagset"] & TENSOR_RELU):
-        return "the ReLU flags of layer and output differ"
-    item = 1 if y["type"] == U8 else 4
-    for field, size in (("weight", item * int(y["c"]) * fan_in(layer, x)), ("bias", 4 * int(y["c"]))):
+    """Offsets and values of a layer with weights."""
+    item, out = (1 if y["type"] == U8 else 4), int(y["c"])
+    for field, size in (("weight", item * out * fan_in(layer, x)), ("bias", 4 * out)):
         at, given = int(layer[f"{field}_offset"]), int(layer[f"{field}_bytes"])
         if given != size:
             return f"{given} bytes of {field} instead of {size}"
         if at % 4 or at < HEADER_BYTES or at + size > len(data):
             return f"its {field} at byte {at} is not inside the file"
     if y["type"] == U8:
-        if not positive_normal(layer["weight_scale"]) or not 0 <= layer["weight_zero"] <= 255:
-            return f"weight scale {layer['weight_scale']} or zero point {layer['weight_zero']} is out of range"
-        if y["flagset"] & TENSOR_RELU and y["zero"] != 0:
-            return "an output behind a ReLU has zero point 0"
-        bias = np.frombuffer(data, "<i4", int(y["c"]), int(layer["bias_offset"])).astype(np.int64)
+        n, at = int(layer["grids"]), int(layer["grid_offset"])
+        if n not in (1, out):
+            return f"{n} weight grids for {out} output channels: wants 1 or as many"
+        if at % 4 or at < HEADER_BYTES or at + 8 * n > len(data):
+            return f"its weight grids at byte {at} are not inside the file"
+        scales, zeros = np.frombuffer(data, "<f4", n, at), np.frombuffer(data, "<i4", n, at + 4 * n)
+        if not all(positive_normal(scale) for scale in scales) or ((zeros < 0) | (zeros > 255)).any():
+            return "a weight scale or zero point is out of range"
+        bias = np.frombuffer(data, "<i4", out, int(layer["bias_offset"])).astype(np.int64)
         return "a bias reaches 2^30" if (abs(bias) >= 1 << 30).any() else None
-    if layer["weight_scale"] != 0 or layer["weight_zero"] != 0:
-        return "a float32 layer has no weight scale"
-    weights = np.frombuffer(data, "<f4", int(y["c"]) * fan_in(layer, x), int(layer["weight_offset"]))
-    bias = np.frombuffer(data, "<f4", int(y["c"]), int(layer["bias_offset"]))
+    if layer["grids"] or layer["grid_offset"]:
+        return "a float32 layer has no weight grid"
+    weights = np.frombuffer(data, "<f4", out * fan_in(layer, x), int(layer["weight_offset"]))
+    bias = np.frombuffer(data, "<f4", out, int(layer["bias_offset"]))
     if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
         return "a weight or bias is not finite"
     return "a bias is -0" if (np.signbit(bias) & (bias == 0)).any() else None
 
 
 def plain_problem(layer, x, y, data: bytes) -> str | None:
-    """Types and unused fields of a layer without weights."""
-    if layer["flagset"]:
-        return "a layer without weights has no flags"
-    fields = ("weight_offset", "weight_bytes", "bias_offset", "bias_bytes", "weight_scale", "weight_zero")
-    if any(layer[field] != 0 for field in fields):
-        return "a layer without weights has weight fields"
-    if layer["op"] == DEQUANTIZE:
-        return None if (x["type"], y["type"]) == (U8, F32) else "dequantize wants a uint8 input and a float32 output"
-    return None if x["type"] == y["type"] else "input and output are of different types"
+    """Unused fields of a layer without weights."""
+    if layer["flagset"] & LAYER_TRAINABLE:
+        return "a layer without weights does not train"
+    fields = ("weight_offset", "weight_bytes", "bias_offset", "bias_bytes", "grids", "grid_offset")
+    return "a layer without weights has weight fields" if any(layer[field] != 0 for field in fields) else None
+
+
+def fan_out(layer, y) -> int:
+    """Products that one element of the error at the input sums up (SPEC.md 9)."""
+    return int(layer["kernel_h"]) * int(layer["kernel_w"]) * (1 if layer["op"] == DEPTHWISE_CONV2D else int(y["c"]))
 
 
 def bound_problem(layer, x, y) -> str | None:
     """SPEC.md 9: no sum may overflow 32 bits."""
     if layer["op"] not in OPS_WITH_WEIGHTS:
         return None
-    fan_out = int(layer["kernel_h"]) * int(layer["kernel_w"]) * (1 if layer["op"] == DEPTHWISE_CONV2D else int(y["c"]))
-    if fan_in(layer, x) > MAX_FAN_IN or fan_out > MAX_FAN_OUT:
-        return f"fan-in {fan_in(layer, x)} or fan-out {fan_out} exceeds {MAX_FAN_IN} or {MAX_FAN_OUT}: its sums could overflow"
+    if fan_in(layer, x) > MAX_FAN_IN or fan_out(layer, y) > MAX_FAN_OUT:
+        return f"fan-in {fan_in(layer, x)} or fan-out {fan_out(layer, y)} exceeds {MAX_FAN_IN} or {MAX_FAN_OUT}: its sums could overflow"
     return None
 
 
 def layer_arrays(layer, x, y, data: bytes):
-    """(weights [out, kernel_h, kernel_w, in], biases [out]) of a checked layer, or (None, None)."""
+    """(weights [out, kernel_h, kernel_w, in], biases [out], weight grids) of a checked layer, or Nones."""
     if layer["op"] not in OPS_WITH_WEIGHTS:
-        return None, None
+        return None, None, None
     quantized, out = y["type"] == U8, int(y["c"])
     weights = np.frombuffer(data, "u1" if quantized else "<f4", out * fan_in(layer, x), int(layer["weight_offset"]))
     biases = np.frombuffer(data, "<i4" if quantized else "<f4", out, int(layer["bias_offset"]))
-    return weights.reshape(out, int(layer["kernel_h"]), int(layer["kernel_w"]), -1).copy(), biases.copy()
+    n, at = int(layer["grids"]), int(layer["grid_offset"])
+    grid = (np.frombuffer(data, "<f4", n, at).copy(), np.frombuffer(data, "<i4", n, at + 4 * n).copy()) if n else None
+    return weights.reshape(out, int(layer["kernel_h"]), int(layer["kernel_w"]), -1).copy(), biases.copy(), grid
 
 
 def check_batch(network: Network, batch_size: int) -> None:

@@ -12,11 +12,22 @@ import numpy as np
 from fqt_ref.jit import njit
 
 U8, F32 = 1, 2
-TENSOR_RELU, TENSOR_ADAPTIVE = 1, 2
-CONV2D, LINEAR, MAX_POOL2D, DEQUANTIZE, DEPTHWISE_CONV2D = 1, 2, 3, 4, 5
-OP_NAMES = {CONV2D: "conv2d", LINEAR: "linear", MAX_POOL2D: "max_pool2d", DEQUANTIZE: "dequantize", DEPTHWISE_CONV2D: "depthwise_conv2d"}
+TENSOR_RELU, TENSOR_ADAPTIVE, TENSOR_RELU6 = 1, 2, 4
+CONV2D, LINEAR, MAX_POOL2D, DEQUANTIZE, DEPTHWISE_CONV2D, AVG_POOL2D, ADD, HARD_SWISH = range(1, 9)
+OP_NAMES = {
+    CONV2D: "conv2d",
+    LINEAR: "linear",
+    MAX_POOL2D: "max_pool2d",
+    DEQUANTIZE: "dequantize",
+    DEPTHWISE_CONV2D: "depthwise_conv2d",
+    AVG_POOL2D: "avg_pool2d",
+    ADD: "add",
+    HARD_SWISH: "hard_swish",
+}
 OPS_WITH_WEIGHTS = (CONV2D, LINEAR, DEPTHWISE_CONV2D)
-LAYER_RELU, LAYER_TRAINABLE = 1, 2
+OPS_WITH_WINDOW = (CONV2D, DEPTHWISE_CONV2D, MAX_POOL2D, AVG_POOL2D)
+LAYER_RELU, LAYER_TRAINABLE, LAYER_RELU6 = 1, 2, 4
+NOWHERE = 0xFFFFFFFF  # the offset of a buffer that does not exist
 
 # Fields are read as attributes: names that NumPy's records have themselves (flags, size) would be hidden.
 TENSOR = np.dtype(
@@ -31,7 +42,10 @@ TENSOR = np.dtype(
         ("lo", "<f4"),
         ("hi", "<f4"),
         ("error_scale", "<f4"),
-        ("reserved", "<u4", (5,)),
+        ("feature_offset", "<u4"),  # in the training arena
+        ("error_offset", "<u4"),  # in the training arena
+        ("inference_offset", "<u4"),  # in the inference arena
+        ("reserved", "<u4", (2,)),
     ]
 )
 LAYER = np.dtype(
@@ -39,27 +53,39 @@ LAYER = np.dtype(
         ("op", "u1"),
         ("flagset", "u1"),
         ("input", "<u2"),
+        ("input2", "<u2"),
         ("output", "<u2"),
         ("kernel_h", "<u2"),
         ("kernel_w", "<u2"),
         ("stride_h", "<u2"),
         ("stride_w", "<u2"),
+        ("dilation_h", "u1"),
+        ("dilation_w", "u1"),
         ("pad_top", "u1"),
         ("pad_bottom", "u1"),
         ("pad_left", "u1"),
         ("pad_right", "u1"),
-        ("reserved16", "<u2"),
+        ("grids", "<u2"),  # of a quantized layer's weights: 1, or one for each output channel
+        ("grid_offset", "<u4"),
         ("weight_offset", "<u4"),
         ("weight_bytes", "<u4"),
         ("bias_offset", "<u4"),
         ("bias_bytes", "<u4"),
-        ("weight_scale", "<f4"),
-        ("weight_zero", "<i4"),
-        ("reserved", "<u4", (4,)),
+        ("reserved", "<u4", (5,)),
     ]
 )
 # Where a tensor's and a layer's values begin in the arenas of a State: uint8/int8/int32 of a quantized one, float32 of the others.
-TENSOR_SLOT = np.dtype([("count", "i8"), ("feature", "i8"), ("error", "i8")])
+TENSOR_SLOT = np.dtype(
+    [
+        ("count", "i8"),
+        ("feature", "i8"),
+        ("error", "i8"),
+        ("carries", "i8"),  # whether it carries an error (SPEC.md 7)
+        ("last_reader", "i8"),  # the layer that sends the first error; -1: the loss does
+        ("lowest", "i8"),  # quantized: errors pass where lowest < x < highest (SPEC.md 4.3)
+        ("highest", "i8"),
+    ]
+)
 LAYER_SLOT = np.dtype(
     [
         ("fan_in", "i8"),
@@ -70,26 +96,24 @@ LAYER_SLOT = np.dtype(
         ("weights_t", "i8"),  # the same as [fan_in, out], but of a float32 conv2d; of a quantized conv2d float32
         ("bias", "i8"),  # int32 Q20 or float32
         ("bias_acc", "i8"),  # int32
+        ("grids", "i8"),  # number of weight grids
+        ("grid", "i8"),  # the first of them in grid_scales and grid_zeros, and of its factors K (SPEC.md 4.3)
         ("gradient", "i8"),  # [out, fan_in]
         ("bias_gradient", "i8"),
         ("fraction_bits", "i8"),  # of the gradient: what the weights' residuals take
+        ("error_bits", "i8"),  # f of SPEC.md 4.3
         ("chosen", "i8"),  # int32[out]: samples of the minibatch that kept the channel
         ("taps", "i8"),  # convolutions: [fan_in, positions], see kernels.conv2d.fill_taps
         ("columns", "i8"),  # the centred input. conv2d: float32[fan_in, positions]; linear: [fan_in]; depthwise_conv2d: [pixels + 1, out]
-        ("forward_mantissa", "i8"),
-        ("forward_pre", "i8"),
-        ("forward_post", "i8"),
-        ("backward_mantissa", "i8"),
-        ("backward_pre", "i8"),
-        ("backward_post", "i8"),
-        ("error_max_i32", "i8"),  # largest |sum| sent to the layer's input in this minibatch
+        ("requantizers", "i8"),  # of the forward pass: one a grid; add: one an input
+        ("extremes", "i8"),  # of the accumulators: one pair a grid
         ("error_max_f32", "f4"),  # largest |e| sent through a dequantize layer
     ]
 )
 
 
 class Geometry(NamedTuple):
-    """Shape of one layer's work, as the kernels want it; SPEC.md 12 calls these twelve numbers `geometry`."""
+    """Shape of one layer's work, as the kernels want it; SPEC.md 12 calls these fourteen numbers `geometry`."""
 
     in_h: int
     in_w: int
@@ -103,13 +127,16 @@ class Geometry(NamedTuple):
     stride_w: int
     pad_top: int
     pad_left: int
+    dilation_h: int = 1
+    dilation_w: int = 1
 
 
 class Network(NamedTuple):
     """A network's tables and parameters, as they stand in a model file.
 
     tensors: TENSOR[T]; layers: LAYER[L]; weights: one array a layer, uint8 or float32 [out, kernel_h, kernel_w, in] or None;
-    biases: int32 (Q20) or float32 [out] or None.
+    biases: int32 (Q20) or float32 [out] or None; grids: (scale float32[n], zero int32[n]) of a quantized layer's weights,
+    n = 1 or out, or None.
     """
 
     name: str
@@ -117,6 +144,7 @@ class Network(NamedTuple):
     layers: np.ndarray
     weights: list
     biases: list
+    grids: list
 
 
 class State(NamedTuple):
@@ -132,15 +160,21 @@ class State(NamedTuple):
     i32: np.ndarray  # sums of the minibatch, biases, derived values
     f32: np.ndarray  # the same of float32 layers, and their feature maps and errors
     taps: np.ndarray  # uint32: where each element of a convolution's columns comes from
-    acc_extremes: np.ndarray  # int32[L, 2]
+    grid_scales: np.ndarray  # float32[G]
+    grid_zeros: np.ndarray  # int32[G]
+    grid_factors: np.ndarray  # int32[G]: K of SPEC.md 4.3
+    requantizers: np.ndarray  # int64[R, 3]: (mantissa, pre, post) of forward passes
+    error_requantizers: np.ndarray  # int64[L, 2, 3]: of the errors to a layer's inputs
+    error_max: np.ndarray  # int64[L, 2]: largest |sum| or |total| sent to them in this minibatch (SPEC.md 4.3)
+    extremes: np.ndarray  # int32[E, 2]
     wide_error: np.ndarray  # int32, scratch: the largest quantized output
     sums_i32: np.ndarray  # int32, scratch: the largest tensor and its padding
     sums_f32: np.ndarray  # float32, scratch: the largest tensor and its padding, or the largest fan-in
     moved: np.ndarray  # int64, scratch: the largest weight tensor or number of classes
 
 
-# Entries of State.counters.
-LOSS_MAX, STEP, SAMPLES = 0, 1, 2
+# Entries of State.counters. ENTRY: the tensor at which samples enter; 0 unless frozen layers were run beforehand.
+LOSS_MAX, STEP, SAMPLES, ENTRY = 0, 1, 2, 3
 
 
 def has_weights(layer) -> bool:
@@ -170,19 +204,46 @@ def geometry(layer, tensor_in, tensor_out):
         np.int64(layer.stride_w),
         np.int64(layer.pad_top),
         np.int64(layer.pad_left),
+        np.int64(layer.dilation_h),
+        np.int64(layer.dilation_w),
     )
+
+
+def inputs_of(layer) -> tuple[int, ...]:
+    """The tensors that a LAYER record reads."""
+    return (int(layer["input"]), int(layer["input2"])) if layer["op"] == ADD else (int(layer["input"]),)
+
+
+def carrying(layers: np.ndarray) -> list[bool]:
+    """For each tensor whether it carries an error (SPEC.md 7)."""
+    carries = [False]
+    for layer in layers:
+        carries.append(bool(layer["flagset"] & LAYER_TRAINABLE) or any(carries[t] for t in inputs_of(layer)))
+    return carries
+
+
+def last_readers(layers: np.ndarray) -> list[int]:
+    """For each tensor the last layer that reads it; -1 for the logits."""
+    last = [-1] * (len(layers) + 1)
+    for i, layer in enumerate(layers):
+        for t in inputs_of(layer):
+            last[t] = i
+    return last
 
 
 class Arenas:
     """Hands out places in the arenas."""
 
     def __init__(self) -> None:
-        self.used = {np.uint8: 0, np.int8: 0, np.int32: 0, np.float32: 0, np.uint32: 0}
+        self.used: dict = {}
 
-    def take(self, dtype, size: int) -> int:
-        at = self.used[dtype]
-        self.used[dtype] += size
+    def take(self, arena, size: int) -> int:
+        at = self.used.get(arena, 0)
+        self.used[arena] = at + size
         return at
+
+    def size(self, arena) -> int:
+        return self.used.get(arena, 0)
 
 
 def new_state(network: Network) -> State:
@@ -193,11 +254,13 @@ def new_state(network: Network) -> State:
     layer_slots = np.zeros(len(layers), LAYER_SLOT).view(np.recarray)
     arenas = Arenas()
     weighted = [i for i in range(len(layers)) if has_weights(layers[i])]
+    tensor_slots.carries, tensor_slots.last_reader = carrying(network.layers), last_readers(network.layers)
     for i in weighted:
         slot, weights = layer_slots[i], network.weights[i]
         dtype = np.int32 if weights.dtype == np.uint8 else np.float32
         slot.out, slot.fan_in = len(network.biases[i]), weights.size // len(network.biases[i])
-        slot.gradient, slot.bias_gradient = arenas.take(dtype, weights.size), arenas.take(dtype, slot.out)
+        size = weights.size if layers[i].flagset & LAYER_TRAINABLE else 0
+        slot.gradient, slot.bias_gradient = arenas.take(dtype, size), arenas.take(dtype, slot.out)
         slot.chosen = arenas.take(np.int32, slot.out)
     for tensor, slot in zip(tensors, tensor_slots, strict=True):
         slot.count = tensor_size(tensor)
@@ -210,6 +273,8 @@ def new_state(network: Network) -> State:
         slot.weights = arenas.take(np.uint8 if quantized else np.float32, size)
         slot.weights_c = arenas.take(np.int32, size) if quantized else slot.weights
         slot.bias, slot.bias_acc = arenas.take(dtype, slot.out), arenas.take(np.int32, slot.out)
+        slot.grids = layers[i].grids
+        slot.grid = arenas.take("grid", slot.grids)
         if layers[i].op == CONV2D:
             slot.weights_t = arenas.take(np.float32, size if quantized else 0)
             slot.columns = arenas.take(np.float32, slot.fan_in * slot.positions)
@@ -218,6 +283,8 @@ def new_state(network: Network) -> State:
         else:
             slot.weights_t, slot.columns = arenas.take(dtype, size), arenas.take(dtype, tensor_slots[layers[i].input].count + slot.out)
         slot.taps = arenas.take(np.uint32, slot.fan_in * slot.positions if layers[i].op != LINEAR else 0)
+    for slot in layer_slots:
+        slot.requantizers, slot.extremes = arenas.take("requantizer", max(slot.grids, 2)), arenas.take("extremes", max(slot.grids, 1))
     padding = int(tensors["c"].max())  # a depthwise convolution's sums have a row for it
     largest = int(tensor_slots["count"].max()) + padding
     scratch = max(largest, max((int(layer_slots[i].fan_in) for i in weighted), default=0))
@@ -227,13 +294,19 @@ def new_state(network: Network) -> State:
         layers,
         tensor_slots,
         layer_slots,
-        np.zeros(3, np.int64),
-        np.zeros(arenas.used[np.uint8], np.uint8),
-        np.zeros(arenas.used[np.int8], np.int8),
-        np.zeros(arenas.used[np.int32], np.int32),
-        np.zeros(arenas.used[np.float32], np.float32),
-        np.zeros(arenas.used[np.uint32], np.uint32),
-        np.zeros((len(layers), 2), np.int32),
+        np.zeros(4, np.int64),
+        np.zeros(arenas.size(np.uint8), np.uint8),
+        np.zeros(arenas.size(np.int8), np.int8),
+        np.zeros(arenas.size(np.int32), np.int32),
+        np.zeros(arenas.size(np.float32), np.float32),
+        np.zeros(arenas.size(np.uint32), np.uint32),
+        np.zeros(arenas.size("grid"), np.float32),
+        np.zeros(arenas.size("grid"), np.int32),
+        np.zeros(arenas.size("grid"), np.int32),
+        np.zeros((arenas.size("requantizer"), 3), np.int64),
+        np.zeros((len(layers), 2, 3), np.int64),
+        np.zeros((len(layers), 2), np.int64),
+        np.zeros((arenas.size("extremes"), 2), np.int32),
         np.zeros(largest, np.int32),
         np.zeros(largest, np.int32),
         np.zeros(scratch, np.float32),
@@ -243,7 +316,16 @@ def new_state(network: Network) -> State:
         weights, bias = parameters(state, i)
         weights[:] = network.weights[i].reshape(-1)
         bias[:] = network.biases[i]
+        if network.grids[i] is not None:
+            scales, zeros = grids(state, i)
+            scales[:], zeros[:] = network.grids[i]
     return state
+
+
+def grids(state: State, i: int) -> tuple[np.ndarray, np.ndarray]:
+    """Views of the scales, float32[n], and zero points, int32[n], of layer i's weights."""
+    slot = state.layer_slots[i]
+    return state.grid_scales[slot.grid : slot.grid + slot.grids], state.grid_zeros[slot.grid : slot.grid + slot.grids]
 
 
 def parameters(state: State, i: int) -> tuple[np.ndarray, np.ndarray]:
@@ -256,15 +338,16 @@ def parameters(state: State, i: int) -> tuple[np.ndarray, np.ndarray]:
 
 def network_of(name: str, state: State) -> Network:
     """The trained network of a state: a copy of its tables and parameters, ready for model_file.write()."""
-    weights: list = []
-    biases: list = []
+    network = Network(name, np.asarray(state.tensors).copy(), np.asarray(state.layers).copy(), [], [], [])
     for i, layer in enumerate(state.layers):
         if not has_weights(layer):
-            weights.append(None)
-            biases.append(None)
+            for column in (network.weights, network.biases, network.grids):
+                column.append(None)
             continue
         flat, bias = parameters(state, i)
         shape = (len(bias), int(layer.kernel_h), int(layer.kernel_w), -1)
-        weights.append(flat.reshape(shape).copy())
-        biases.append(bias.copy())
-    return Network(name, np.asarray(state.tensors).copy(), np.asarray(state.layers).copy(), weights, biases)
+        network.weights.append(flat.reshape(shape).copy())
+        network.biases.append(bias.copy())
+        scales, zeros = grids(state, i)
+        network.grids.append((scales.copy(), zeros.copy()) if len(scales) else None)
+    return network

@@ -4,6 +4,7 @@
 import numpy as np
 
 from fqt_ref.jit import njit
+from fqt_ref.kernels.activation import RELU6
 from fqt_ref.optimizers.standardized_sgd import grid_of_range
 
 RATE = np.float32(0.1)  # of the moving averages
@@ -26,14 +27,16 @@ def update_error_scale(error_scale, observed):
 
 
 @njit
-def update_range(relu, unit, lo, hi, scale, zero, acc_min, acc_max):
-    """Moving average of a feature map's range from the minibatch's extreme accumulators (int32, unit = s_x s_w).
+def update_range(act, lo_batch, hi_batch, lo, hi, scale, zero):
+    """Moving average of a feature map's range from the minibatch's: behind ReLU and ReLU6 from 0, behind ReLU6 up to 6.
 
     Returns (lo, hi, scale, zero).
     """
     zero_f = np.float32(0)
-    lo_batch = zero_f if relu else min(np.float32(acc_min) * unit, zero_f)
-    hi_batch = max(np.float32(acc_max) * unit, zero_f)
+    lo_batch = zero_f if act != 0 else min(lo_batch, zero_f)
+    hi_batch = max(hi_batch, zero_f)
+    if act == RELU6:
+        hi_batch = min(hi_batch, np.float32(6))
     lo = lo + RATE * (lo_batch - lo)
     hi = hi + RATE * (hi_batch - hi)
     new_scale, new_zero = grid_of_range(lo, hi, scale, zero)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fqt_ref import train_step as ts
-from fqt_ref.network import LOSS_MAX, SAMPLES, STEP, U8, State, has_weights, parameters
+from fqt_ref.network import LOSS_MAX, SAMPLES, STEP, U8, State, grids, has_weights, parameters
+from fqt_ref.operators.views import carries, input_of, inputs, trains
 
 EVENTS = {
     1: "output of layer",
@@ -19,7 +20,7 @@ EVENTS = {
     6: "bias gradient of layer",
     7: "weights of layer",
     8: "bias of layer",
-    9: "weight scale and zero point of layer",
+    9: "weight grids of layer",
     10: "scales of tensor",
     11: "largest loss and step",
     12: "gradient with residuals of layer",
@@ -43,9 +44,11 @@ def state_records(state: State) -> Iterator[Record]:
             weights, bias = parameters(state, i)
             yield Record(WEIGHTS, i, weights.tobytes())
             yield Record(BIAS, i, bias.tobytes())
-            yield Record(WEIGHT_GRID, i, np.float32(layer.weight_scale).tobytes() + np.int32(layer.weight_zero).tobytes())
             slot = state.layer_slots[i]
-            if ts.trains(layer) and state.tensors[layer.output].type == U8:
+            if slot.grids:
+                scales, zeros = grids(state, i)
+                yield Record(WEIGHT_GRID, i, scales.tobytes() + zeros.tobytes())
+            if trains(layer) and state.tensors[layer.output].type == U8:
                 yield Record(RESIDUALS, i, state.i32[slot.gradient : slot.gradient + slot.out * slot.fan_in].tobytes())
     for i, t in enumerate(state.tensors):
         scales = np.array([t.lo, t.hi, t.error_scale], "<f4").tobytes()
@@ -75,25 +78,28 @@ def error_bytes(state: State, i: int) -> bytes:
 
 def trace_sample(state: State, config: ts.TrainConfig, sample: np.ndarray, label: int) -> Iterator[Record]:
     """train_sample() step by step, showing each result; the state changes as in train_sample()."""
-    ts.vector(state.u8, state.tensor_slots[0].feature, sample.size)[:] = sample
+    ts.feature_u8(state, 0)[:] = sample
     for i in range(len(state.layers)):
         ts.forward_layer(state, i)
         yield Record(OUTPUT, i, feature_bytes(state, i + 1))
     loss, prediction = ts.loss_and_error(state, label)
     yield Record(LOSS, 0, np.array([loss, prediction], "<u4").tobytes())
     yield Record(ERROR, len(state.layers), error_bytes(state, len(state.layers)))
-    first, rate = ts.first_trained(state), ts.current_rate(state, config, loss)
-    for i in range(len(state.layers) - 1, first - 1, -1):
-        if ts.trains(state.layers[i]):
+    rate = ts.current_rate(state, config, loss)
+    for i in range(len(state.layers) - 1, -1, -1):
+        layer = state.layers[i]
+        if trains(layer):
             if ts.select_layer(state, config, i, rate):
                 yield Record(SELECTED, i, error_bytes(state, i + 1))
             ts.backward_weight_layer(state, i)
             slot, sums = state.layer_slots[i], state.i32 if state.tensors[i + 1].type == U8 else state.f32
             yield Record(GRADIENT, i, sums[slot.gradient : slot.gradient + slot.out * slot.fan_in].tobytes())
             yield Record(BIAS_GRADIENT, i, sums[slot.bias_gradient : slot.bias_gradient + slot.out].tobytes())
-        if i > first:
-            ts.backward_input_layer(state, i)
-            yield Record(ERROR, i, error_bytes(state, i))
+        for operand in range(inputs(layer)):
+            t = input_of(layer, operand)
+            if carries(state, t):
+                ts.backward_input_layer(state, i, operand)
+                yield Record(ERROR, t, error_bytes(state, t))
     state.counters[SAMPLES] += 1
 
 

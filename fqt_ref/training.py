@@ -49,11 +49,16 @@ def prepared_state(network: Network, config: ts.TrainConfig | None = None) -> St
 
 def fresh_network(name: str, config: str, data: Dataset, seed: int, train_last: int | None = None) -> Network:
     """A named network with random weights, calibrated on the first training samples."""
-    if len(data.train_x) == 0:
-        raise FqtError(f"data set {data.name} has no training samples")
+    check_trains(data)
     description = describe_network(name, data.train_x.shape[1:], data.classes)
     samples = data.train_x[:CALIBRATION_SAMPLES]
     return initialize(name, description, config, samples, data.scale, data.zero, seed, train_last)
+
+
+def check_trains(data: Dataset) -> None:
+    """Whether a data set has a training part. Raises FqtError."""
+    if len(data.train_x) == 0:
+        raise FqtError(f"data set {data.name} has no training samples: it serves `fqt evaluate`, choose another to learn from")
 
 
 def check_fits(network: Network, data: Dataset) -> None:
@@ -72,9 +77,11 @@ def train_epochs(
 ) -> Iterator[tuple[Epoch, State]]:
     """Train epoch by epoch; yields each epoch's figures and the state (valid until the next one).
 
-    advance(samples, mean loss) is called after each piece. Raises FqtError for a batch size out of bounds.
+    advance(samples, mean loss) is called after each piece. Raises FqtError for a batch size out of bounds, data that
+    does not fit or has no training part.
     """
     check_batch(network, config.batch_size)
+    check_trains(data)
     check_fits(network, data)
     state = prepared_state(network, config)
     samples, labels = flat(data.train_x), np.array(data.train_y, np.int64)

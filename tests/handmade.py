@@ -7,24 +7,34 @@ import naive
 import numpy as np
 from naive import f32
 
-GEOMETRIES = {  # in_h, in_w, in_c, out_h, out_w, out_c, kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left
-    "3x3 same": (5, 4, 3, 5, 4, 2, 3, 3, 1, 1, 1, 1),
-    "stride 2": (7, 6, 2, 3, 3, 5, 3, 2, 2, 2, 0, 0),
-    "1xN, uneven padding": (1, 9, 2, 1, 5, 3, 1, 4, 1, 2, 0, 2),
-    "stride beyond kernel": (7, 7, 1, 2, 3, 2, 2, 1, 4, 3, 0, 0),
-    "more channels than a block": (2, 2, 19, 2, 2, 18, 2, 2, 1, 1, 1, 0),
-    "one": (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0),
+from fqt_ref import model_file
+from fqt_ref.random_graph import CONFIGS, RELU, RELU6, Builder
+
+# in_h, in_w, in_c, out_h, out_w, out_c, kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w
+GEOMETRIES = {
+    "3x3 same": (5, 4, 3, 5, 4, 2, 3, 3, 1, 1, 1, 1, 1, 1),
+    "stride 2": (7, 6, 2, 3, 3, 5, 3, 2, 2, 2, 0, 0, 1, 1),
+    "1xN, uneven padding": (1, 9, 2, 1, 5, 3, 1, 4, 1, 2, 0, 2, 1, 1),
+    "stride beyond kernel": (7, 7, 1, 2, 3, 2, 2, 1, 4, 3, 0, 0, 1, 1),
+    "more channels than a block": (2, 2, 19, 2, 2, 18, 2, 2, 1, 1, 1, 0, 1, 1),
+    "dilation 2, stride 2, uneven padding": (7, 8, 2, 4, 3, 3, 3, 2, 2, 2, 3, 0, 2, 2),
+    "1xN, dilation 3": (1, 12, 2, 1, 8, 2, 1, 3, 1, 1, 0, 2, 1, 3),
+    "one": (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1),
 }
 DEPTHWISE = {
-    "3x3 same": (5, 4, 3, 5, 4, 3, 3, 3, 1, 1, 1, 1),
-    "5x3 stride 2": (7, 6, 2, 3, 3, 2, 5, 3, 2, 2, 1, 1),
-    "1xN, uneven padding": (1, 9, 18, 1, 5, 18, 1, 4, 1, 2, 0, 2),
+    "3x3 same": (5, 4, 3, 5, 4, 3, 3, 3, 1, 1, 1, 1, 1, 1),
+    "5x3 stride 2": (7, 6, 2, 3, 3, 2, 5, 3, 2, 2, 1, 1, 1, 1),
+    "1xN, uneven padding": (1, 9, 18, 1, 5, 18, 1, 4, 1, 2, 0, 2, 1, 1),
+    "dilation 2, stride 2, uneven padding": (8, 7, 3, 3, 4, 3, 2, 3, 2, 2, 0, 3, 2, 2),
 }
 POOLS = {
-    "2x2": (6, 5, 3, 3, 2, 3, 2, 2, 2, 2, 0, 0),
-    "overlapping": (7, 7, 2, 3, 3, 2, 3, 3, 2, 2, 0, 0),
-    "gaps": (7, 5, 1, 2, 2, 1, 2, 1, 4, 3, 0, 0),
+    "2x2": (6, 5, 3, 3, 2, 3, 2, 2, 2, 2, 0, 0, 1, 1),
+    "overlapping": (7, 7, 2, 3, 3, 2, 3, 3, 2, 2, 0, 0, 1, 1),
+    "gaps": (7, 5, 1, 2, 2, 1, 2, 1, 4, 3, 0, 0, 1, 1),
+    "global": (5, 3, 4, 1, 1, 4, 5, 3, 1, 1, 0, 0, 1, 1),
+    "1xN": (1, 11, 2, 1, 4, 2, 1, 5, 1, 2, 0, 0, 1, 1),
 }
+LIMITS = ((-1, 1000, 0), (7, 1000, 1), (40, 200, 0), (0, 90, 1))  # lowest, highest, accumulate
 
 
 def u8(r, n):
@@ -35,8 +45,8 @@ def i8(r, n):
     return [r.choice((0, 0, -127, 127, r.randrange(-127, 128))) for _ in range(n)]
 
 
-def floats(r, n, zeros=0.2):
-    return [f32(0) if r.random() < zeros else f32(r.gauss(0, 1)) for _ in range(n)]
+def floats(r, n, zeros=0.2, spread=1):
+    return [f32(0) if r.random() < zeros else f32(r.gauss(0, spread)) for _ in range(n)]
 
 
 def arithmetic_cases(r):
@@ -54,84 +64,93 @@ def arithmetic_cases(r):
     yield naive.golden_case(4, "log2", ("I", v), ("I", [naive.log2_q16(x) for x in v]))
 
 
-def weighted_cases(r, first_kind, name, shape):
-    """Kinds 10-15, 20-25 or 90-95."""
+def weighted_cases(r, operator, name, shape):
+    """All kinds of conv2d, linear or depthwise_conv2d."""
     g = naive.geometry(*shape)
-    if first_kind == 20:
+    if operator == "linear":
         g = naive.as_linear(g)
-    if first_kind == 90:
-        g = naive.as_depthwise(g)
     n_x, n_y = g.in_h * g.in_w * g.in_c, g.out_h * g.out_w * g.out_c
-    n_w = g.out_c * g.kernel_h * g.kernel_w * (1 if g.depthwise else g.in_c)
-    quantizations = (128, 100, 30, 0, 1e-3), (0, 255, 0, 1, 3e-4), (255, 0, 255, 0, 0.9), (7, 9, 0, 1, 1e-12), (7, 9, 5, 0, 9e9)
-    for z_x, z_w, z_y, relu, m in quantizations:
-        lower, masked, m = (z_y if relu else 0), relu, f32(m)
+    n_w = g.out_c * g.kernel_h * g.kernel_w * (1 if operator == "depthwise_conv2d" else g.in_c)
+    quantizations = (
+        (128, 100, 30, 0, 255, 1e-3),
+        (0, 255, 0, 0, 255, 3e-4),
+        (255, 0, 255, 0, 255, 0.9),
+        (7, 9, 0, 0, 120, 2e-3),
+        (7, 9, 5, 5, 5, 9e9),
+    )
+    for i, (z_x, z_w, z_y, lower, upper, m) in enumerate(quantizations):
         x, w, bias = u8(r, n_x), u8(r, n_w), [r.randrange(-50000, 50000) for _ in range(g.out_c)]
-        y, lo, hi = naive.conv2d_forward_u8(g, x, w, bias, z_x, z_w, z_y, lower, m)
-        yield naive.golden_case(first_kind, name, ("i", shape), ("i", [z_x, z_w, z_y, lower]), ("f", [m]), ("B", x), ("B", w), ("i", bias),
-                                ("B", y), ("i", [lo, hi]))  # fmt: skip
-        e = i8(r, n_y)
-        dx, largest = naive.conv2d_backward_input_u8(g, e, w, x, z_w, z_x, masked, m)
-        yield naive.golden_case(first_kind + 1, name, ("i", shape), ("i", [z_w, z_x, masked]), ("f", [m]), ("b", e), ("B", w), ("B", x),
-                                ("b", dx), ("i", [largest]))  # fmt: skip
+        n = g.out_c if i % 2 else 1
+        zeros, scales = [z_w, *(r.randrange(256) for _ in range(n - 1))], [f32(m), *(f32(m * r.random()) for _ in range(n - 1))]
+        factors = [r.choice((0, 1, 128, 256)) for _ in range(n)] if n > 1 else [1]
+        yield naive.case_of(f"{operator}_forward_u8", name, shape, [z_x, z_y, lower, upper], zeros, scales, x, w, bias)
+        e, before = i8(r, n_y), i8(r, n_x)
+        limits = LIMITS[i % len(LIMITS)]
+        yield naive.case_of(f"{operator}_backward_input_u8", name, shape, limits, zeros, factors, [f32(m)], e, w, x, before)
         G, G_b = [r.randrange(-(10**6), 10**6) for _ in w], [r.randrange(-999, 999) for _ in bias]
-        bits = r.choice([0, 1, 8])
-        after = naive.conv2d_backward_weight_u8(g, e, x, z_x, bits, G, G_b)
-        yield naive.golden_case(first_kind + 2, name, ("i", shape), ("i", [z_x, bits]), ("b", e), ("B", x), ("i", G), ("i", G_b),
-                                ("i", after[0]), ("i", after[1]))  # fmt: skip
-    for relu in (0, 1):
-        x, w, bias, e = floats(r, n_x), floats(r, n_w), floats(r, g.out_c), floats(r, n_y, 0.5)
-        y = naive.conv2d_forward_f32(g, x, w, bias, relu)
-        yield naive.golden_case(first_kind + 3, name, ("i", shape), ("i", [relu]), ("f", x), ("f", w), ("f", bias), ("f", y))
-        dx = naive.conv2d_backward_input_f32(g, e, w, x, relu)
-        yield naive.golden_case(first_kind + 4, name, ("i", shape), ("i", [relu]), ("f", e), ("f", w), ("f", x), ("f", dx))
-        G, G_b = floats(r, n_w), floats(r, g.out_c)
-        after = naive.conv2d_backward_weight_f32(g, e, x, G, G_b)
-        yield naive.golden_case(first_kind + 5, name, ("i", shape), ("f", e), ("f", x), ("f", G), ("f", G_b),
-                                ("f", after[0]), ("f", after[1]))  # fmt: skip
+        yield naive.case_of(f"{operator}_backward_weight_u8", name, shape, [z_x, r.choice([0, 1, 8])], e, x, G, G_b)
+    for act, accumulate in ((0, 0), (1, 1), (2, 0), (2, 1)):
+        x, w, bias, e, before = floats(r, n_x, spread=4), floats(r, n_w), floats(r, g.out_c), floats(r, n_y, 0.5), floats(r, n_x)
+        yield naive.case_of(f"{operator}_forward_f32", name, shape, [act], x, w, bias)
+        yield naive.case_of(f"{operator}_backward_input_f32", name, shape, [act, accumulate], e, w, x, before)
+        yield naive.case_of(f"{operator}_backward_weight_f32", name, shape, e, x, floats(r, n_w), floats(r, g.out_c))
 
 
 def pool_cases(r, name, shape):
     g = naive.geometry(*shape)
     n_x, n_y = g.in_h * g.in_w * g.in_c, g.out_h * g.out_w * g.out_c
-    for z_x, masked in ((0, 1), (3, 1), (255, 0)):
+    for limits in ((0, 1000), (3, 5), (-1, 1000)):
         x, e = [r.randrange(6) for _ in range(n_x)], i8(r, n_y)  # few values: many ties
-        yield naive.golden_case(30, name, ("i", shape), ("B", x), ("B", naive.max_pool2d_forward(g, x)))
-        dx = naive.max_pool2d_backward_u8(g, x, e, z_x, masked)
-        yield naive.golden_case(31, name, ("i", shape), ("i", [z_x, masked]), ("B", x), ("b", e), ("b", dx))
-        x, e = [f32(r.randrange(-2, 4) / 4) for _ in range(n_x)], floats(r, n_y)
-        yield naive.golden_case(32, name, ("i", shape), ("f", x), ("f", naive.max_pool2d_forward(g, x)))
-        dx = naive.max_pool2d_backward_f32(g, x, e, masked)
-        yield naive.golden_case(33, name, ("i", shape), ("i", [masked]), ("f", x), ("f", e), ("f", dx))
+        yield naive.case_of("max_pool2d_forward_u8", name, shape, x)
+        yield naive.case_of("max_pool2d_backward_u8", name, shape, limits, x, e)
+    for act in (0, 1, 2):
+        x, e = [f32(r.choice((-2, -0.25, 0, 0.25, 1, 6, 7))) for _ in range(n_x)], floats(r, n_y)
+        yield naive.case_of("max_pool2d_forward_f32", name, shape, x)
+        yield naive.case_of("max_pool2d_backward_f32", name, shape, [act], x, e)
+    for i, m in enumerate((1e-3, 0.05, 3.0, 1e-12)):
+        x, e, before = u8(r, n_x), i8(r, n_y), i8(r, n_x)
+        yield naive.case_of("avg_pool2d_forward_u8", name, shape, [r.randrange(256), r.randrange(256)], [f32(m)], x)
+        yield naive.case_of("avg_pool2d_backward_u8", name, shape, LIMITS[i], [f32(m)], e, x, before)
+        x, e, before = floats(r, n_x, spread=4), floats(r, n_y), floats(r, n_x)
+        yield naive.case_of("avg_pool2d_forward_f32", name, shape, x)
+        yield naive.case_of("avg_pool2d_backward_f32", name, shape, [i % 3, i // 2], e, x, before)
 
 
-def border_cases(r):
-    for z, masked, scale in ((0, 1, 1e-3), (77, 0, 0.03), (77, 1, 4.0)):
-        x, e, s = u8(r, 60), floats(r, 60), f32(scale)
-        yield naive.golden_case(40, "dequantize", ("i", [z]), ("f", [s]), ("B", x), ("f", naive.dequantize_forward(x, z, s)))
-        dx, largest = naive.dequantize_backward(e, x, z, masked, s)
-        yield naive.golden_case(41, "dequantize", ("i", [z, masked]), ("f", [s]), ("f", e), ("B", x), ("b", dx), ("f", [largest]))
+def pointwise_cases(r):
+    """Dequantize, add and hard-swish."""
+    for z, limits, scale in ((0, (0, 1000), 1e-3), (77, (-1, 1000), 0.03), (77, (77, 90), 4.0)):
+        yield naive.case_of("dequantize_forward", "dequantize", [z], [f32(scale)], u8(r, 60))
+        yield naive.case_of("dequantize_backward", "dequantize", limits, [f32(scale)], floats(r, 60), u8(r, 60))
+    for i, (m_a, m_b) in enumerate(((1.0, 0.5), (0.013, 2.7), (9e9, 1e-12), (300.0, 300.0))):
+        zeros, limits = [r.choice((0, 255, r.randrange(256))) for _ in range(3)], ((0, 255), (30, 255), (9, 90), (0, 255))[i]
+        yield naive.case_of("add_forward_u8", "add", [*zeros, *limits], [f32(m_a), f32(m_b)], u8(r, 60), u8(r, 60))
+        yield naive.case_of("add_backward_u8", "add", LIMITS[i], [f32(m_a)], i8(r, 60), u8(r, 60), i8(r, 60))
+        yield naive.case_of("add_forward_f32", "add", [i % 3], floats(r, 60, spread=4), floats(r, 60, spread=4))
+        yield naive.case_of("add_backward_f32", "add", [i % 3, i // 2], floats(r, 60), floats(r, 60, spread=4), floats(r, 60))
+    scales = ((0.05, 0.02), (0.003, 0.9), (2.0, 1e-30), (1e-20, 1e-20))
+    for i, (s_x, s_y) in enumerate(scales):
+        z_x, z_y = (128, 3, 255, 0)[i], (16, 200, 0, 255)[i]
+        yield naive.case_of("hard_swish_forward_u8", "hard-swish", [z_x, z_y], [f32(s_x), f32(s_y)], list(range(256)))
+        limits, m = [z_x, *LIMITS[i]], f32((0.01, 1e-4, 5.0, 1e-12)[i])
+        yield naive.case_of("hard_swish_backward_u8", "hard-swish", limits, [f32(s_x), m], i8(r, 256), list(range(256)), i8(r, 256))
+        x = [*floats(r, 60, spread=4), f32(3), f32(-3), f32(-1.5)]
+        yield naive.case_of("hard_swish_forward_f32", "hard-swish", x)
+        yield naive.case_of("hard_swish_backward_f32", "hard-swish", [i % 3, i // 2], floats(r, 63), x, floats(r, 63))
 
 
 def loss_cases(r):
     for n, scale in ((1, 0.1), (2, 0.02), (10, 0.1), (10, 30.0), (10, 1e-9), (512, 0.01), (512, 3e38)):
-        logits, label = u8(r, n), r.randrange(n)
-        for values in (logits, [9] * n):
-            e, *loss = naive.softmax_u8(values, label, f32(scale))
-            yield naive.golden_case(50, f"{n} classes", ("i", [label]), ("f", [scale]), ("B", values), ("b", e), ("I", loss))
-        values = [f32(v) * f32(min(scale, 1e36)) for v in floats(r, n)]
-        e, *loss = naive.softmax_f32(values, label)
-        yield naive.golden_case(51, f"{n} classes", ("i", [label]), ("f", values), ("f", e), ("I", loss))
+        label = r.randrange(n)
+        for values in (u8(r, n), [9] * n):
+            yield naive.case_of("softmax_u8", f"{n} classes", [label], [f32(scale)], values)
+        yield naive.case_of("softmax_f32", f"{n} classes", [label], [f32(v) * f32(min(scale, 1e36)) for v in floats(r, n)])
 
 
 def update_cases(r):
     for positions, channels, k in ((1, 1, 1), (4, 7, 3), (9, 16, 15), (2, 5, 1)):
-        e, chosen = i8(r, positions * channels), [r.randrange(9) for _ in range(channels)]
-        yield naive.golden_case(60, "select", ("i", [positions, channels, k]), ("b", e), ("i", chosen),
-                                *zip("bi", naive.sparse_select(positions, channels, k, e, chosen), strict=True))  # fmt: skip
-        e = floats(r, positions * channels, 0.5)
-        yield naive.golden_case(61, "select", ("i", [positions, channels, k]), ("f", e), ("i", chosen),
-                                *zip("fi", naive.sparse_select(positions, channels, k, e, chosen), strict=True))  # fmt: skip
+        chosen = [r.randrange(9) for _ in range(channels)]
+        yield naive.case_of("sparse_select_u8", "select", [positions, channels, k], i8(r, positions * channels), chosen)
+        yield naive.case_of("sparse_select_f32", "select", [positions, channels, k], floats(r, positions * channels, 0.5), chosen)
     for out, n, z, batch, s_w, lr, size in (
         (3, 10, 128, 8, 0.01, 0.001, 1000),
         (2, 27, 0, 48, 0.003, 0.01, 2**31 - 1),
@@ -144,87 +163,178 @@ def update_cases(r):
         w, G = [r.randrange(40, 200) for _ in range(out * n)], [r.randint(-size, size) for _ in range(out * n)]
         chosen, stream = [r.randint(0, batch) for _ in range(out)], [r.getrandbits(32), r.randrange(99), 3]
         s_w, lr = f32(s_w), f32(lr)
-        bits = r.choice([0, 3, 8])
-        after = naive.update_weights_u8(out, n, z, batch, bits, *stream, s_w, lr, w, G, chosen)
-        yield naive.golden_case(70, "weights", ("i", [out, n, z, batch, bits]), ("I", stream), ("f", [s_w, lr]), ("B", w), ("i", G),
-                                ("i", chosen), ("B", after[0]), ("f", [after[1]]), ("i", [after[2]]), ("i", after[3]))  # fmt: skip
+        for grids in sorted({1, out}):
+            scales = [s_w, *(s_w * f32(r.uniform(0.01, 3)) for _ in range(grids - 1))]
+            zeros = [z, *(r.randrange(256) for _ in range(grids - 1))]
+            sizes = [out, n, batch, r.choice([0, 3, 8])]
+            yield naive.case_of("update_weights_u8", "weights", sizes, stream, [lr], scales, zeros, w, G, chosen)
         b, G_b = [r.randint(1 - 2**30, 2**30 - 1) for _ in range(out)], [r.randint(-(2**23), 2**23) for _ in range(out)]
-        yield naive.golden_case(71, "bias", ("i", [batch]), ("f", [s_w, lr]), ("i", b), ("i", G_b),
-                                ("i", naive.update_bias_u8(batch, s_w, lr, b, G_b)))  # fmt: skip
-        w, b = floats(r, out * n), floats(r, out)
+        yield naive.case_of("update_bias_u8", "bias", [batch], [s_w, lr], b, G_b)
         G, G_b = floats(r, out * n, 1.0 if size == 0 else 0.2), floats(r, out)
-        after = naive.update_f32(out, n, batch, lr, w, b, G, G_b, chosen)
-        yield naive.golden_case(72, "float32", ("i", [out, n, batch]), ("f", [lr]), ("f", w), ("f", b), ("f", G), ("f", G_b),
-                                ("i", chosen), ("f", after[0]), ("f", after[1]))  # fmt: skip
-    for relu, unit, lo, hi, scale, acc_min, acc_max in (
-        (0, 1e-4, -1, 2, 0.01, -30000, 40000),
-        (1, 1e-4, 0, 2, 0.01, -30000, 40000),
-        (0, 1e-4, 0, 0, 0.5, 0, 0),
-        (0, 1e-4, -1, 2, 0.01, 500, 600),
-        (1, 1e-30, 0, 0, 1e-30, -5, 7),
+        yield naive.case_of("update_f32", "float32", [out, n, batch], [lr], floats(r, out * n), floats(r, out), G, G_b, chosen)
+    for act, *values in (
+        (0, -3, 4, -1, 2, 0.01),
+        (1, -3, 4, 0, 2, 0.01),
+        (2, -3, 4, 0, 2, 0.01),
+        (2, -3, 40, 0, 7, 0.01),
+        (0, 0, 0, 0, 0, 0.5),
+        (0, 0.05, 0.06, -1, 2, 0.01),
+        (1, -5e-30, 7e-30, 0, 0, 1e-30),
+        (2, 1, 0, 0, 1e-3, 0.5),
     ):
-        f = [f32(unit), f32(lo), f32(hi), f32(scale)]
-        *floats_after, zero = naive.update_range(relu, *f, 17, acc_min, acc_max)
-        yield naive.golden_case(80, "range", ("i", [relu]), ("f", f), ("i", [17, acc_min, acc_max]), ("f", floats_after), ("i", [zero]))
+        yield naive.case_of("update_range", "range", [act], [f32(v) for v in values], [17])
 
 
 # ---- Whole networks ----
 
+CLASSES = 4
 
-def random_weights(r, layer, quantized, out, fan_in):
-    """Fills in random parameters."""
-    if quantized:
-        layer.weights, layer.bias = [r.randrange(256) for _ in range(out * fan_in)], [r.randrange(-(2**19), 2**19) for _ in range(out)]
-        layer.weight_scale, layer.weight_zero = f32(0.01), r.randrange(100, 150)
-    else:
-        layer.weights, layer.bias = [f32(r.gauss(0, fan_in**-0.5)) for _ in range(out * fan_in)], floats(r, out, 0)
-    return layer
+
+def begin(rng, config, shape):
+    """A builder and the tensor to go on from."""
+    b = Builder(rng, shape)
+    return b, b.dequantize(0) if config == "float32" else 0
+
+
+def border(b, t, config):
+    """The mixed configuration's change to float32."""
+    return b.dequantize(t) if config == "mixed" else t
+
+
+def chain(rng, config, train_from=0):
+    """conv 3x3 - pool 2 - depthwise 3x2 - conv 2x2 stride 2 - linear - linear on 7x6x2."""
+    b, t = begin(rng, config, (7, 6, 2))
+    t = b.conv(t, 4, (3, 3), padding=(1, 1, 1, 1), activation=RELU, trains=train_from <= 0)
+    t = b.pool(t, (2, 2), (2, 2), maximum=True)
+    t = b.conv(t, 0, (3, 2), padding=(1, 1, 1, 0), activation=RELU, trains=train_from <= 1, depthwise=True)
+    t = b.conv(t, 5, (2, 2), (2, 2), (0, 0, 1, 1), activation=RELU, trains=train_from <= 2)
+    t = b.linear(border(b, t, config), 6, RELU, train_from <= 3)
+    b.linear(t, CLASSES)
+    return b
+
+
+def residual(rng, config):
+    """A block whose skip tensor is read by two trained layers and by both of two additions' ways back to it."""
+    b, t = begin(rng, config, (6, 5, 2))
+    skip = b.conv(t, 4, (3, 3), (1, 2), (1, 1, 1, 0), activation=RELU, per_channel=True)
+    t = b.conv(skip, 6, activation=RELU6)
+    t = b.conv(t, 0, (3, 3), padding=(1, 1, 1, 1), activation=RELU6, depthwise=True, per_channel=True)
+    t = b.conv(t, 4)
+    t = b.add(t, skip)
+    other = b.conv(skip, 4, per_channel=True)
+    t = b.pool(b.add(other, t, RELU), (2, 2), (2, 2), maximum=True)
+    b.linear(border(b, t, config), CLASSES)
+    return b
+
+
+def half_block(rng, config, first):
+    """The first trained layer is in the middle of a block: only one input of the addition carries an error."""
+    b, t = begin(rng, config, (5, 5, 2))
+    skip = b.conv(t, 4, (2, 2), (2, 2), (1, 0, 0, 1), activation=RELU6, trains=False, per_channel=True)
+    t = b.conv(skip, 5, activation=RELU, trains=False)
+    t = b.conv(t, 0, (3, 3), padding=(1, 1, 1, 1), activation=RELU6, depthwise=True, per_channel=True)
+    t = b.conv(t, 4, per_channel=True)
+    t = b.add(t, skip) if first else b.add(skip, t)
+    b.linear(border(b, t, config), CLASSES)
+    return b
+
+
+def additions(rng, config):
+    """Additions with ReLU and ReLU6, one behind the other, one of them the last layer."""
+    b, t = begin(rng, config, (4, 6, 3))
+    one = b.conv(t, 3, activation=RELU)
+    two = b.conv(one, 3, per_channel=True)
+    three = b.add(one, two, RELU6)
+    four = b.add(three, two, RELU)
+    t = border(b, b.add(four, three), config)
+    b.add(b.linear(t, CLASSES, RELU), b.linear(t, CLASSES, per_channel=True))
+    return b
+
+
+def pooling(rng, config):
+    """Average pooling with overlap, read twice, and global, with the border behind it."""
+    b, t = begin(rng, config, (8, 7, 2))
+    t = b.conv(t, 4, (3, 3), activation=RELU6, per_channel=True)
+    t = b.pool(t, (3, 2), (1, 2))
+    t = b.add(b.conv(t, 4, activation=RELU), b.pool(t, (1, 1)))
+    t = b.conv(b.pool(t, (2, 2), (1, 1)), 5, activation=RELU)
+    t = border(b, b.pool(t), config)
+    b.linear(t, CLASSES)
+    return b
+
+
+def swishes(rng, config):
+    """Hard-swish behind convolutions, on the input itself and beside other readers."""
+    b, t = begin(rng, config, (5, 4, 2))
+    t = b.hard_swish(t)
+    t = b.hard_swish(b.conv(t, 4, (3, 3), (2, 1), (1, 1, 1, 1), per_channel=True))
+    t = b.conv(t, 3, activation=RELU6)
+    t = b.add(b.hard_swish(t), t)
+    t = b.hard_swish(t)
+    t = b.hard_swish(b.linear(border(b, t, config), 5))
+    b.linear(t, CLASSES)
+    return b
+
+
+def dilated(rng, config):
+    """Dilation 2 and stride 2 with asymmetric padding, trained and frozen, with one grid and with one a channel."""
+    b, t = begin(rng, config, (9, 8, 2))
+    t = b.conv(t, 4, (3, 2), (2, 1), (4, 1, 1, 2), (2, 3), RELU6, per_channel=True)
+    t = b.conv(t, 0, (3, 3), (2, 2), (0, 4, 3, 0), (2, 2), RELU, trains=False, depthwise=True, per_channel=True)
+    t = b.conv(t, 5, (2, 2), (1, 1), (2, 1, 0, 2), (3, 2), RELU, trains=False, per_channel=True)
+    t = b.conv(t, 0, (2, 1), (1, 1), (0, 1, 0, 0), (2, 1), depthwise=True)
+    b.linear(border(b, t, config), CLASSES, per_channel=True)
+    return b
+
+
+def time_series(rng, config):
+    """Everything with a height of 1."""
+    b, t = begin(rng, config, (1, 30, 2))
+    t = b.conv(t, 4, (1, 5), (1, 2), (0, 0, 3, 1), (1, 2), RELU6, per_channel=True)
+    skip = b.pool(t, (1, 3), (1, 2))
+    t = b.conv(skip, 0, (1, 3), padding=(0, 0, 4, 0), dilation=(1, 2), activation=RELU, depthwise=True)
+    t = b.hard_swish(b.add(t, skip))
+    t = b.pool(b.conv(t, 5, (1, 2), (1, 2), activation=RELU), (1, 2), maximum=True)
+    t = border(b, b.pool(t), config)
+    b.linear(t, CLASSES)
+    return b
+
+
+NETWORKS = {
+    "residual": residual,
+    "half block first": lambda rng, config: half_block(rng, config, True),
+    "half block second": lambda rng, config: half_block(rng, config, False),
+    "additions": additions,
+    "pooling": pooling,
+    "swishes": swishes,
+    "dilated": dilated,
+    "time series": time_series,
+}
+
+
+def networks():
+    """Every network made by hand, in each configuration, by name."""
+    for config in CONFIGS:
+        for seed, (name, build) in enumerate({"chain": chain, **NETWORKS}.items()):
+            yield build(np.random.RandomState(seed), config).network(f"{name[:11]} {config[:4]}")
+
+
+def tables(r, build, config, *options):
+    """naive.py's tensors and layers of a network."""
+    network = build(np.random.RandomState(r.getrandbits(32)), config, *options).network("handmade")
+    return naive.read_model(model_file.file_bytes(network))
 
 
 def small_network(r, config, train_from=0):
-    """conv 3x3 - pool 2 - depthwise 3x2 - conv 2x2 stride 2 - linear - linear on 7x6x2, 4 classes; config: uint8, mixed or float32."""
-    relu, adaptive = naive.RELU, naive.ADAPTIVE
-    plan = [("conv", 4, (3, 3), (1, 1), (1, 1, 1, 1), relu), ("pool", 4, (2, 2), (2, 2), (0, 0, 0, 0), 0),
-            ("depthwise", 4, (3, 2), (1, 1), (1, 1, 1, 0), relu), ("conv", 5, (2, 2), (2, 2), (0, 0, 1, 1), relu),
-            ("linear", 6, (1, 1), (1, 1), (0, 0, 0, 0), relu), ("linear", 4, (1, 1), (1, 1), (0, 0, 0, 0), 0)]  # fmt: skip
-    tensors = [naive.Tensor(naive.U8, (7, 6, 2), 0, f32(1 / 255), 3, f32(-0.1), f32(1))]
-    layers, weighted = [], 0
-    for op, channels, kernel, stride, pads, flags in plan:
-        x = tensors[-1]
-        if x.type == naive.U8 and (config == "float32" or (config == "mixed" and op == "linear")):
-            layers.append(naive.Layer(naive.DEQUANTIZE))
-            tensors.append(naive.Tensor(naive.F32, x.shape, x.flags & relu))
-            x = tensors[-1]
-        quantized = x.type == naive.U8
-        if op == "linear":
-            shape, fan_in = (1, 1, channels), x.size
-        else:
-            h, w = ((x.shape[a] + pads[2 * a] + pads[2 * a + 1] - kernel[a]) // stride[a] + 1 for a in (0, 1))
-            shape, fan_in = (h, w, channels), kernel[0] * kernel[1] * (1 if op == "depthwise" else x.shape[2])
-        if op == "pool":
-            layers.append(naive.Layer(naive.MAX_POOL2D, 0, kernel, stride))
-            tensors.append(naive.Tensor(x.type, shape, x.flags & relu, x.scale, x.zero, x.lo, x.hi))
-            continue
-        trains = weighted >= train_from
-        weighted += 1
-        code = {"conv": naive.CONV2D, "depthwise": naive.DEPTHWISE_CONV2D, "linear": naive.LINEAR}[op]
-        train_flag = naive.TRAINABLE if trains else 0
-        layer = naive.Layer(code, flags | train_flag, kernel, stride, pads)
-        layers.append(random_weights(r, layer, quantized, channels, fan_in))
-        if quantized:
-            zero = 0 if flags else 120
-            lo, flags = f32(-2.4 if zero else 0), flags | (adaptive if trains else 0)
-            tensors.append(naive.Tensor(naive.U8, shape, flags, f32(0.02), zero, lo, f32(5.1)))
-        else:
-            tensors.append(naive.Tensor(naive.F32, shape, flags))
-    return tensors, layers
+    """The chain; config: uint8, mixed or float32."""
+    return tables(r, chain, config, train_from)
 
 
-def training_case(r, kind, name, config, train_from, steps, batch, lr, lmin=4096, lmax=4096, sparse_last=False):
-    """Kind 100 or 101."""
-    tensors, layers = small_network(r, config, train_from)
+def training_case(r, kind, name, network, steps, batch, lr, lmin=4096, lmax=4096, sparse_last=False):
+    """Kind 100 or 101. network: (tensors, layers)."""
+    tensors, layers = network
     n, seed = 5, r.getrandbits(32)
-    samples, labels = [u8(r, tensors[0].size) for _ in range(n)], [r.randrange(4) for _ in range(n)]
+    samples, labels = [u8(r, tensors[0].size) for _ in range(n)], [r.randrange(CLASSES) for _ in range(n)]
     numbers = [batch, seed, lmin, lmax, int(sparse_last), n, steps]
     inputs = [("B", naive.write_model("handmade", tensors, layers)), ("I", numbers), ("f", [f32(lr)]),
               ("B", [v for sample in samples for v in sample]), ("i", labels)]  # fmt: skip
@@ -237,11 +347,14 @@ def training_case(r, kind, name, config, train_from, steps, batch, lr, lmin=4096
 
 
 def training_cases(r):
-    for config in ("uint8", "mixed", "float32"):
-        yield training_case(r, 101, f"{config} dense", config, 0, 8, 3, 0.02)
-        yield training_case(r, 101, f"{config} sparse", config, 0, 8, 3, 0.02, 1000, 3000, config == "mixed")
-        yield training_case(r, 101, f"{config} last two", config, 2, 5, 2, 0.02)
-        yield training_case(r, 100, f"{config} trajectory", config, 1, 24, 4, 0.05, 2048, 4096)
+    for config in CONFIGS:
+        yield training_case(r, 101, f"{config} dense", small_network(r, config), 8, 3, 0.02)
+        yield training_case(r, 101, f"{config} sparse", small_network(r, config), 8, 3, 0.02, 1000, 3000, config == "mixed")
+        yield training_case(r, 101, f"{config} last two", small_network(r, config, 2), 5, 2, 0.02)
+        yield training_case(r, 100, f"{config} trajectory", small_network(r, config, 1), 24, 4, 0.05, 2048, 4096)
+        for name, build in NETWORKS.items():
+            sparse = (4096, 4096) if name != "residual" else (1000, 3000)
+            yield training_case(r, 101, f"{config} {name}", tables(r, build, config), 6, 2, 0.02, *sparse)
 
 
 def all_cases(seed=1):
@@ -249,13 +362,13 @@ def all_cases(seed=1):
     r = random.Random(seed)
     yield from arithmetic_cases(r)
     for name, shape in GEOMETRIES.items():
-        yield from weighted_cases(r, 10, name, shape)
-        yield from weighted_cases(r, 20, name, shape)
+        yield from weighted_cases(r, "conv2d", name, shape)
+        yield from weighted_cases(r, "linear", name, shape)
     for name, shape in DEPTHWISE.items():
-        yield from weighted_cases(r, 90, name, shape)
+        yield from weighted_cases(r, "depthwise_conv2d", name, shape)
     for name, shape in POOLS.items():
         yield from pool_cases(r, name, shape)
-    yield from border_cases(r)
+    yield from pointwise_cases(r)
     yield from loss_cases(r)
     yield from update_cases(r)
     yield from training_cases(r)

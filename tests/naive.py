@@ -5,6 +5,7 @@ Tensors are flat lists in memory order; integers are Python's, float32 values ar
 Numba engine and the C library are tested against this file. Function names are the kinds of SPEC.md section 12.
 """
 
+import copy
 import math
 import struct
 import zlib
@@ -21,8 +22,11 @@ np.seterr(over="ignore", under="ignore", invalid="ignore", divide="ignore")
 NEAREST = 0x80000000
 MASK = 0xFFFFFFFF
 U8, F32 = 1, 2
-CONV2D, LINEAR, MAX_POOL2D, DEQUANTIZE, DEPTHWISE_CONV2D = 1, 2, 3, 4, 5
-RELU, ADAPTIVE, TRAINABLE = 1, 2, 2
+CONV2D, LINEAR, MAX_POOL2D, DEQUANTIZE, DEPTHWISE_CONV2D, AVG_POOL2D, ADD, HARD_SWISH = range(1, 9)
+RELU, ADAPTIVE, TRAINABLE, RELU6 = 1, 2, 2, 4
+NO_ACT, ACT_RELU, ACT_RELU6 = 0, 1, 2
+FEATURE, ERROR = "feature", "error"
+NOWHERE = 0xFFFFFFFF
 
 
 def clamp(x, lo, hi):
@@ -98,8 +102,8 @@ def word(k, i):
 # ---- 4. Operators ----
 
 
-def geometry(in_h, in_w, in_c, out_h, out_w, out_c, kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, depthwise=False):
-    return SimpleNamespace(**locals())
+def geometry(in_h, in_w, in_c, out_h, out_w, out_c, kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, dilation_h=1, dilation_w=1):
+    return SimpleNamespace(**locals(), depthwise=False)
 
 
 def as_linear(g):
@@ -116,7 +120,7 @@ def taps(g, oy, ox):
     """(ky, kx, iy, ix) of the taps of output (oy, ox) inside the input, in raster order."""
     for ky in range(g.kernel_h):
         for kx in range(g.kernel_w):
-            iy, ix = oy * g.stride_h + ky - g.pad_top, ox * g.stride_w + kx - g.pad_left
+            iy, ix = oy * g.stride_h + ky * g.dilation_h - g.pad_top, ox * g.stride_w + kx * g.dilation_w - g.pad_left
             if 0 <= iy < g.in_h and 0 <= ix < g.in_w:
                 yield ky, kx, iy, ix
 
@@ -133,25 +137,106 @@ def products(g):
                         yield (oy * g.out_w + ox) * g.out_c + co, (iy * g.in_w + ix) * g.in_c + ci, w
 
 
-def conv2d_forward_u8(g, x, w, bias_acc, z_x, z_w, z_y, lower, m):
-    """Returns (y, least acc, greatest acc)."""
+def each_channel(values, channels):
+    """Values of the weight grids, one for each output channel."""
+    return list(values) * channels if len(values) == 1 else list(values)
+
+
+def act_of(flags):
+    """Activation of a tensor's or layer's flags: 0 (none), 1 (ReLU) or 2 (ReLU6)."""
+    return ACT_RELU6 if flags & RELU6 else ACT_RELU if flags & RELU else NO_ACT
+
+
+def activate(act, v):
+    """act(v) of float32 layers."""
+    if act == NO_ACT:
+        return v
+    if not v > 0:
+        return f32(0)
+    return v if act == ACT_RELU or v < 6 else f32(6)
+
+
+def highest_of(scale, zero):
+    """The byte at which a ReLU6 saturates; may lie beyond 255."""
+    return zero + clamp(fround(f32(6) / f32(scale)), 0, 1000)
+
+
+def output_limits(act, scale, zero):
+    """(lower, upper) of a quantized output."""
+    return 0 if act == NO_ACT else zero, min(255, highest_of(scale, zero)) if act == ACT_RELU6 else 255
+
+
+def passing_limits(act, scale, zero):
+    """(lowest, highest) of a quantized tensor: errors pass strictly between them."""
+    return -1 if act == NO_ACT else zero, highest_of(scale, zero) if act == ACT_RELU6 else 1000
+
+
+def send_u8(sums, lowest, highest, accumulate, m, x, before):
+    """The end of section 4.3: (dx, largest |sum| or |total| of those that pass)."""
+    dx, largest = [], 0
+    for i, s in enumerate(sums):
+        r = requantize(s, m)
+        total = r + before[i] if accumulate else r
+        if lowest < x[i] < highest:
+            dx.append(clamp(total, -127, 127))
+            largest = max(largest, abs(total) if accumulate else abs(s))
+        else:
+            dx.append(0)
+    return dx, largest
+
+
+def passes_f32(act, v):
+    return act == NO_ACT or (v > 0 and (act == ACT_RELU or v < 6))
+
+
+def send_f32(sums, act, accumulate, x, before):
+    dx = []
+    for i, s in enumerate(sums):
+        if not passes_f32(act, x[i]):
+            dx.append(f32(0))
+        elif accumulate:
+            dx.append(before[i] + s)
+        else:
+            dx.append(s)
+    return dx
+
+
+def error_bits(fan_out, grids):
+    """f of section 4.3."""
+    if grids == 1:
+        return 0
+    return max(f for f in range(9) if f == 0 or (32385 * fan_out) << f <= 2**31 - 1 - 2**28)
+
+
+def error_factors(s_w, f):
+    """K of section 4.3."""
+    if len(s_w) == 1:
+        return [1]
+    return [clamp(fround((s / max(s_w)) * f32(1 << f)), 0, 1 << f) for s in s_w]
+
+
+def conv2d_forward_u8(g, z_x, z_y, lower, upper, z_w, m, x, w, bias_acc):
+    """Returns (y, [(least acc, greatest acc) of each grid])."""
     acc = list(bias_acc) * (g.out_h * g.out_w)
+    zeros, multipliers = each_channel(z_w, g.out_c), each_channel(m, g.out_c)
     for i, j, k in products(g):
-        acc[i] += (x[j] - z_x) * (w[k] - z_w)
-    return [clamp(requantize(a, m) + z_y, lower, 255) for a in acc], min(acc), max(acc)
+        acc[i] += (x[j] - z_x) * (w[k] - zeros[i % g.out_c])
+    y = [clamp(requantize(a, multipliers[i % g.out_c]) + z_y, lower, upper) for i, a in enumerate(acc)]
+    if len(z_w) == 1:
+        return y, [(min(acc), max(acc))]
+    return y, [(min(acc[co :: g.out_c]), max(acc[co :: g.out_c])) for co in range(g.out_c)]
 
 
-def conv2d_backward_input_u8(g, e, w, x, z_w, z_x, masked, m):
-    """Returns (dx, largest |sum|)."""
+def conv2d_backward_input_u8(g, lowest, highest, accumulate, z_w, K, m, e, w, x, before):
+    """Returns (dx, largest |sum| or |total|)."""
     sums = [0] * (g.in_h * g.in_w * g.in_c)
+    zeros, factors = each_channel(z_w, g.out_c), each_channel(K, g.out_c)
     for i, j, k in products(g):
-        sums[j] += e[i] * (w[k] - z_w)
-    kept = [not masked or v > z_x for v in x]
-    dx = [clamp(requantize(s, m), -127, 127) if keep else 0 for s, keep in zip(sums, kept, strict=True)]
-    return dx, max([abs(s) for s, keep in zip(sums, kept, strict=True) if keep], default=0)
+        sums[j] += e[i] * factors[i % g.out_c] * (w[k] - zeros[i % g.out_c])
+    return send_u8(sums, lowest, highest, accumulate, m, x, before)
 
 
-def conv2d_backward_weight_u8(g, e, x, z_x, k, G, G_b):
+def conv2d_backward_weight_u8(g, z_x, k, e, x, G, G_b):
     """Returns (G, G_b). k: fraction bits."""
     G, G_b = list(G), list(G_b)
     for i, j, n in products(g):
@@ -161,26 +246,29 @@ def conv2d_backward_weight_u8(g, e, x, z_x, k, G, G_b):
     return G, G_b
 
 
-def conv2d_forward_f32(g, x, w, b, relu):
+def conv2d_forward_f32(g, act, x, w, b):
     acc = [f32(v) for v in b] * (g.out_h * g.out_w)
     for i, j, k in products(g):
         acc[i] = acc[i] + x[j] * w[k]
-    return [f32(0) if relu and not a > 0 else a for a in acc]
+    return [activate(act, a) for a in acc]
 
 
-def conv2d_backward_input_f32(g, e, w, x, masked):
-    dx = [f32(0)] * (g.in_h * g.in_w * g.in_c)
+def conv2d_backward_input_f32(g, act, accumulate, e, w, x, before):
+    sums = [f32(0)] * (g.in_h * g.in_w * g.in_c)
     for i, j, k in products(g):
-        dx[j] = dx[j] + e[i] * w[k]
-    return [f32(0) if masked and not v > 0 else d for d, v in zip(dx, x, strict=True)]
+        if e[i] != 0:
+            sums[j] = sums[j] + e[i] * w[k]
+    return send_f32(sums, act, accumulate, x, before)
 
 
 def conv2d_backward_weight_f32(g, e, x, G, G_b):
     G, G_b = list(G), list(G_b)
     for i, j, k in products(g):
-        G[k] = G[k] + e[i] * x[j]
+        if e[i] != 0:
+            G[k] = G[k] + e[i] * x[j]
     for i, error in enumerate(e):
-        G_b[i % g.out_c] = G_b[i % g.out_c] + error
+        if error != 0:
+            G_b[i % g.out_c] = G_b[i % g.out_c] + error
     return G, G_b
 
 
@@ -233,7 +321,7 @@ def linear_backward_weight_f32(g, *args):
 
 
 def windows(g):
-    """(y index, x indices of its window in raster order) of max pooling."""
+    """(y index, x indices of its window in raster order) of pooling."""
     for oy in range(g.out_h):
         for ox in range(g.out_w):
             for c in range(g.out_c):
@@ -243,42 +331,149 @@ def windows(g):
                 )
 
 
-def max_pool2d_forward(g, x):
-    """u8 and f32 alike."""
+def max_pool2d_forward_u8(g, x):
     return [max(x[j] for j in window) for _, window in windows(g)]
+
+
+def max_pool2d_forward_f32(g, x):
+    return [x[first_maximum(x, window)] for _, window in windows(g)]
+
+
+def first_maximum(x, window):
+    """Index of the first largest value of a window."""
+    best = window[0]
+    for j in window[1:]:
+        if x[j] > x[best]:
+            best = j
+    return best
 
 
 def route_error(g, x, e, zero):
     dx = [zero] * len(x)
     for i, window in windows(g):
-        j = max(window, key=lambda j: (x[j], -j))
+        j = first_maximum(x, window)
         dx[j] = dx[j] + e[i]
     return dx
 
 
-def max_pool2d_backward_u8(g, x, e, z_x, masked):
-    return [0 if masked and v <= z_x else clamp(d, -127, 127) for d, v in zip(route_error(g, x, e, 0), x, strict=True)]
+def max_pool2d_backward_u8(g, lowest, highest, x, e):
+    return [clamp(d, -127, 127) if lowest < v < highest else 0 for d, v in zip(route_error(g, x, e, 0), x, strict=True)]
 
 
-def max_pool2d_backward_f32(g, x, e, masked):
-    return [f32(0) if masked and not v > 0 else d for d, v in zip(route_error(g, x, e, f32(0)), x, strict=True)]
+def max_pool2d_backward_f32(g, act, x, e):
+    return [d if passes_f32(act, v) else f32(0) for d, v in zip(route_error(g, x, e, f32(0)), x, strict=True)]
 
 
-def dequantize_forward(x, z, s):
+def avg_pool2d_forward_u8(g, z_x, z_y, m, x):
+    """Returns (y, least acc, greatest acc)."""
+    acc = [sum(x[j] - z_x for j in window) for _, window in windows(g)]
+    return [clamp(requantize(a, m) + z_y, 0, 255) for a in acc], min(acc), max(acc)
+
+
+def avg_pool2d_backward_u8(g, lowest, highest, accumulate, m, e, x, before):
+    """Returns (dx, largest |sum| or |total|)."""
+    sums = [0] * (g.in_h * g.in_w * g.in_c)
+    for i, window in windows(g):
+        for j in window:
+            sums[j] += e[i]
+    return send_u8(sums, lowest, highest, accumulate, m, x, before)
+
+
+def avg_pool2d_forward_f32(g, x):
+    y = []
+    for _, window in windows(g):
+        total = f32(0)
+        for j in window:
+            total = total + x[j]
+        y.append(total / f32(g.kernel_h * g.kernel_w))
+    return y
+
+
+def avg_pool2d_backward_f32(g, act, accumulate, e, x, before):
+    sums = [f32(0)] * (g.in_h * g.in_w * g.in_c)
+    for i, window in windows(g):
+        for j in window:
+            sums[j] = sums[j] + e[i] / f32(g.kernel_h * g.kernel_w)
+    return send_f32(sums, act, accumulate, x, before)
+
+
+def dequantize_forward(z, s, x):
     return [f32(v - z) * f32(s) for v in x]
 
 
-def dequantize_backward(e, x, z, masked, s_e):
-    """Returns (dx, largest |e| of the unmasked)."""
+def dequantize_backward(lowest, highest, s_e, e, x):
+    """Returns (dx, largest |e| of those that pass)."""
     inverse = f32(1) / f32(s_e)
     dx, largest = [], f32(0)
     for error, v in zip(e, x, strict=True):
-        if masked and v <= z:
-            dx.append(0)
-        else:
+        if lowest < v < highest:
             largest = max(largest, abs(error))
-            dx.append(fround(clamp(error * inverse, f32(-127), f32(127))))
+            dx.append(int(clamp(f32(fround(error * inverse)), f32(-127), f32(127))))
+        else:
+            dx.append(0)
     return dx, largest
+
+
+def add_forward_u8(z_a, z_b, z_y, lower, upper, m_a, m_b, a, b):
+    """Returns (y, least acc, greatest acc)."""
+    acc = [requantize((p - z_a) << 7, m_a) + requantize((q - z_b) << 7, m_b) for p, q in zip(a, b, strict=True)]
+    return [clamp(((v + 64) >> 7) + z_y, lower, upper) for v in acc], min(acc), max(acc)
+
+
+def add_backward_u8(lowest, highest, accumulate, m, e, x, before):
+    """Returns (dx, largest |sum| or |total|)."""
+    return send_u8(e, lowest, highest, accumulate, m, x, before)
+
+
+def add_forward_f32(act, a, b):
+    return [activate(act, p + q) for p, q in zip(a, b, strict=True)]
+
+
+def add_backward_f32(act, accumulate, e, x, before):
+    return send_f32(e, act, accumulate, x, before)
+
+
+def hard_swish_gate(v):
+    """g: v + 3, clamped to 0..6."""
+    return clamp(v + f32(3), f32(0), f32(6))
+
+
+def hard_swish_forward_u8(z_x, z_y, s_x, s_y, x):
+    """Returns (y, least acc, greatest acc)."""
+    acc = []
+    for byte in x:
+        v = f32(byte - z_x) * f32(s_x)
+        scaled = (((v * hard_swish_gate(v)) / f32(6)) / f32(s_y)) * f32(128)
+        acc.append(fround(clamp(scaled, f32(-32768), f32(32767))))
+    return [clamp(((a + 64) >> 7) + z_y, 0, 255) for a in acc], min(acc), max(acc)
+
+
+def hard_swish_slope_u8(v):
+    """D, in 128ths."""
+    if v <= -3:
+        return 0
+    return 128 if v >= 3 else fround(((v + v + f32(3)) / f32(6)) * f32(128))
+
+
+def hard_swish_backward_u8(z_x, lowest, highest, accumulate, s_x, m, e, x, before):
+    """Returns (dx, largest |sum| or |total|)."""
+    sums = [error * hard_swish_slope_u8(f32(byte - z_x) * f32(s_x)) for error, byte in zip(e, x, strict=True)]
+    return send_u8(sums, lowest, highest, accumulate, m, x, before)
+
+
+def hard_swish_forward_f32(x):
+    return [(v * hard_swish_gate(v)) / f32(6) for v in x]
+
+
+def hard_swish_slope_f32(v):
+    """d."""
+    if v <= -3:
+        return f32(0)
+    return f32(1) if v >= 3 else (v + v + f32(3)) / f32(6)
+
+
+def hard_swish_backward_f32(act, accumulate, e, x, before):
+    return send_f32([error * hard_swish_slope_f32(v) for error, v in zip(e, x, strict=True)], act, accumulate, x, before)
 
 
 with localcontext() as context:
@@ -306,7 +501,7 @@ def loss_of(num, label):
     return ((log2_q16(sum(num)) - log2_q16(max(num[label], 1))) * 45426) >> 16
 
 
-def softmax_u8(logits, label, s_y):
+def softmax_u8(label, s_y, logits):
     """Returns (e, loss, prediction)."""
     k = int(min(f32(fround(f32(s_y) * f32(94548.46))), f32(8388607)))
     num = [exp2_negative((max(logits) - q) * k) for q in logits]
@@ -315,7 +510,7 @@ def softmax_u8(logits, label, s_y):
     return e, loss_of(num, label), logits.index(max(logits))
 
 
-def softmax_f32(logits, label):
+def softmax_f32(label, logits):
     t = [int(min(f32(fround((max(logits) - y) * f32(94548.46))), f32(1073741824))) for y in logits]
     num = [exp2_negative(v) for v in t]
     total = sum(num)
@@ -360,13 +555,13 @@ def fraction_bits(positions, batch):
     return max(k for k in range(9) if (127 * 255 * positions * batch + 1) * 2**k <= 2**31 - 1 or k == 0)
 
 
-def update_weights_u8(out, fan_in, z_w, batch, bits, seed, step, layer, s_w, lr, w, G, chosen):
-    """Returns (w, s_w, z_w, residuals)."""
-    n, s_w = fan_in, f32(s_w)
-    v = []
-    half = 2**bits // 2
+def update_weights_u8(out, fan_in, batch, bits, seed, step, layer, lr, s_w, z_w, w, G, chosen):
+    """s_w, z_w: one value, or one for each output channel. Returns (w, s_w, z_w, residuals)."""
+    n, half = fan_in, 2**bits // 2
+    scales, zeros = each_channel([f32(s) for s in s_w], out), each_channel(z_w, out)
     rest = [(x + half) % 2**bits - half for x in G]
     G = [(x - r) // 2**bits for x, r in zip(G, rest, strict=True)]
+    v = []
     for co in range(out):
         Gs = G[co * n : (co + 1) * n]
         h = max(0, max(abs(x) for x in Gs).bit_length() - (29 - (n - 1).bit_length()))
@@ -376,22 +571,33 @@ def update_weights_u8(out, fan_in, z_w, batch, bits, seed, step, layer, s_w, lr,
         for i in range(n):
             d = 0
             if r != 0:
-                m = ((channel_rate(lr, chosen[co], batch) / s_w) * f32(65536)) / f32(r)
+                m = ((channel_rate(lr, chosen[co], batch) / scales[co]) * f32(65536)) / f32(r)
                 d = clamp(rescale(n * g[i] - s1, m, NEAREST), -(2**28), 2**28)
-            v.append((w[co * n + i] - z_w) * 65536 + rest[co * n + i] * 2 ** (16 - bits) - d)
+            v.append((w[co * n + i] - zeros[co]) * 65536 + rest[co * n + i] * 2 ** (16 - bits) - d)
+    if len(s_w) == 1:
+        new_grids = [moved_grid(v, scales[0], zeros[0])]
+    else:
+        new_grids = [moved_grid(v[co * n : (co + 1) * n], scales[co], zeros[co]) for co in range(out)]
+    k = key(seed, step, layer)
+    new_w, new_rest = [], []
+    for i, x in enumerate(v):
+        s_new, z_new = each_channel(new_grids, out)[i // n]
+        fine = rescale(x, ((scales[i // n] / s_new) / f32(65536)) * f32(2**bits), word(k, i))
+        whole = (fine + half) // 2**bits + z_new
+        new_w.append(clamp(whole, 0, 255))
+        new_rest.append(fine - (whole - z_new) * 2**bits if 0 <= whole <= 255 else 0)
+    return new_w, [s for s, _ in new_grids], [z for _, z in new_grids], new_rest
+
+
+def moved_grid(v, s_w, z_w):
+    """New (scale, zero) of a grid whose weights are v, in units of s_w / 65536."""
     u = s_w / f32(65536)
     lo, hi = f32(min([0, *v])) * u, f32(max([0, *v])) * u
     lo_old, hi_old = f32(-z_w) * s_w, f32(255 - z_w) * s_w
-    s2, z2 = s_w, z_w
     slack = s_w * f32(0.5)
-    if not (lo >= lo_old - slack and hi <= hi_old + slack and (hi - lo) >= f32(0.875) * (hi_old - lo_old)):
-        s2, z2 = grid_of_range(lo, hi, s_w, z_w)
-    k = key(seed, step, layer)
-    m = ((s_w / s2) / f32(65536)) * f32(2**bits)
-    fine = [rescale(x, m, word(k, i)) for i, x in enumerate(v)]
-    whole = [(x + half) // 2**bits + z2 for x in fine]
-    rest = [x - (y - z2) * 2**bits if 0 <= y <= 255 else 0 for x, y in zip(fine, whole, strict=True)]
-    return [clamp(y, 0, 255) for y in whole], s2, z2, rest
+    if lo >= lo_old - slack and hi <= hi_old + slack and (hi - lo) >= f32(0.875) * (hi_old - lo_old):
+        return s_w, z_w
+    return grid_of_range(lo, hi, s_w, z_w)
 
 
 def update_bias_u8(batch, s_e, lr, b, G_b):
@@ -432,10 +638,12 @@ def update_error_scale(error_scale, observed):
     return observed if error_scale == 0 else error_scale + f32(0.1) * (observed - error_scale)
 
 
-def update_range(relu, unit, lo, hi, scale, zero, acc_min, acc_max):
+def update_range(act, lo_b, hi_b, lo, hi, scale, zero):
     """Returns (lo, hi, scale, zero)."""
-    lo_b = f32(0) if relu else min(f32(acc_min) * f32(unit), f32(0))
-    hi_b = max(f32(acc_max) * f32(unit), f32(0))
+    lo_b = f32(0) if act != NO_ACT else min(f32(lo_b), f32(0))
+    hi_b = max(f32(hi_b), f32(0))
+    if act == ACT_RELU6:
+        hi_b = min(hi_b, f32(6))
     lo, hi = f32(lo), f32(hi)
     hi = hi + f32(0.1) * (hi_b - hi)
     lo = lo + f32(0.1) * (lo_b - lo)
@@ -455,10 +663,21 @@ class Tensor:
     lo: np.float32 = ZERO
     hi: np.float32 = ZERO
     error_scale: np.float32 = ZERO
+    feature_offset: int = NOWHERE
+    error_offset: int = NOWHERE
+    inference_offset: int = NOWHERE
 
     @property
     def size(self):
         return math.prod(self.shape)
+
+    @property
+    def bytes(self):
+        return self.size * (1 if self.type == U8 else 4)
+
+    @property
+    def act(self):
+        return act_of(self.flags)
 
     def values(self):
         return struct.pack("<fifff", self.scale, self.zero, self.lo, self.hi, self.error_scale)
@@ -468,41 +687,88 @@ class Tensor:
 class Layer:
     op: int
     flags: int = 0
+    input: int = 0
+    input2: int = 0
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)  # top, bottom, left, right
     weights: list = field(default_factory=list)
     bias: list = field(default_factory=list)
-    weight_scale: np.float32 = ZERO
-    weight_zero: int = 0
+    scales: list = field(default_factory=list)  # of the weight grids
+    zeros: list = field(default_factory=list)
 
     @property
     def trains(self):
         return self.flags & TRAINABLE != 0
+
+    @property
+    def inputs(self):
+        return [self.input, self.input2] if self.op == ADD else [self.input]
 
 
 def pack(values, kind):
     return struct.pack(f"<{len(values)}{kind}", *values)
 
 
+TENSOR_FORMAT, LAYER_FORMAT = "<BB3Hfifff3I8x", "<BB3H4H6BH5I20x"
+
+
+def arena_bytes(placed):
+    """Size of an arena from (offset, bytes) of its buffers; NOWHERE: none."""
+    return max([0] + [-(-(at + size) // 4) * 4 for at, size in placed if at != NOWHERE])
+
+
 def write_model(name: str, tensors: list[Tensor], layers: list[Layer]) -> bytes:
-    """A .fqt file."""
+    """A .fqt file; the arenas are as small as the tensors' offsets allow."""
     tensors_offset = 64
     layers_offset = tensors_offset + 48 * len(tensors)
-    data_offset = layers_offset + 60 * len(layers)
+    data_offset = layers_offset + 64 * len(layers)
     data, table = b"", b""
     for i, layer in enumerate(layers):
         quantized = tensors[i + 1].type == U8
         parts = []
-        for values, kind in ((layer.weights, "B" if quantized else "f"), (layer.bias, "i" if quantized else "f")):
-            raw = pack(values, kind)
+        grids = pack(layer.scales, "f") + pack(layer.zeros, "i")
+        for raw in (pack(layer.weights, "B" if quantized else "f"), pack(layer.bias, "i" if quantized else "f"), grids):
             parts += [data_offset + len(data) if raw else 0, len(raw)]
             data += raw + b"\0" * (-len(raw) % 4)
-        table += struct.pack("<BBHH4H4BH4Ifi16x", layer.op, layer.flags, i, i + 1, *layer.kernel, *layer.stride, *layer.pads, 0,
-                             *parts, layer.weight_scale, layer.weight_zero)  # fmt: skip
-    body = b"".join(struct.pack("<BB3H", t.type, t.flags, *t.shape) + t.values() + bytes(20) for t in tensors) + table + data
-    tail = struct.pack("<5I12x16s", 1, len(tensors), len(layers), tensors_offset, layers_offset, name.encode()) + body
-    return seal(b"FQT1" + struct.pack("<III", 1, 16 + len(tail), 0) + tail)
+        window = *layer.kernel, *layer.stride, *layer.dilation, *layer.pads
+        table += struct.pack(
+            LAYER_FORMAT, layer.op, layer.flags, layer.input, layer.input2, i + 1, *window, len(layer.scales), parts[4], *parts[:4]
+        )
+    rows = []
+    for t in tensors:
+        offsets = t.feature_offset, t.error_offset, t.inference_offset
+        rows.append(struct.pack(TENSOR_FORMAT, t.type, t.flags, *t.shape, t.scale, t.zero, t.lo, t.hi, t.error_scale, *offsets))
+    training = arena_bytes([(t.feature_offset, t.bytes) for t in tensors] + [(t.error_offset, t.bytes) for t in tensors])
+    inference = arena_bytes([(t.inference_offset, t.bytes) for t in tensors])
+    counts = 1, len(tensors), len(layers), tensors_offset, layers_offset, training, inference, 0
+    tail = struct.pack("<8I16s", *counts, name.encode()) + b"".join(rows) + table + data
+    return seal(b"FQT1" + struct.pack("<III", 2, 16 + len(tail), 0) + tail)
+
+
+def read_model(blob: bytes) -> tuple[list[Tensor], list[Layer]]:
+    """Tensors and layers of a .fqt file that is known to be good."""
+    n_tensors, n_layers, tensors_offset, layers_offset = struct.unpack_from("<4I", blob, 20)
+    tensors, layers = [], []
+    for i in range(n_tensors):
+        kind, flags, h, w, c, scale, zero, lo, hi, error_scale, *offsets = struct.unpack_from(TENSOR_FORMAT, blob, tensors_offset + 48 * i)
+        tensors.append(Tensor(kind, (h, w, c), flags, f32(scale), zero, f32(lo), f32(hi), f32(error_scale), *offsets))
+    for i in range(n_layers):
+        op, flags, x, x2, y, *v = struct.unpack_from(LAYER_FORMAT, blob, layers_offset + 64 * i)
+        kernel, stride, dilation, pads = tuple(v[:2]), tuple(v[2:4]), tuple(v[4:6]), tuple(v[6:10])
+        grids, grid_at, weight_at, weight_bytes, bias_at, bias_bytes = v[10:]
+        size = 1 if tensors[y].type == U8 else 4
+        weights = unpack(blob, "B" if size == 1 else "f", weight_bytes // size, weight_at)
+        bias = unpack(blob, "i" if size == 1 else "f", bias_bytes // 4, bias_at)
+        scales, zeros = unpack(blob, "f", grids, grid_at), unpack(blob, "i", grids, grid_at + 4 * grids)
+        layers.append(Layer(op, flags, x, x2, kernel, stride, dilation, pads, weights, bias, scales, zeros))
+    return tensors, layers
+
+
+def unpack(blob, kind, count, at):
+    values = struct.unpack_from(f"<{count}{kind}", blob, at)
+    return [f32(v) for v in values] if kind == "f" else list(values)
 
 
 def seal(blob: bytes) -> bytes:
@@ -510,129 +776,206 @@ def seal(blob: bytes) -> bytes:
     return blob[:12] + struct.pack("<I", zlib.crc32(blob[16:])) + blob[16:]
 
 
-# ---- 5, 7, 11: a training run ----
+# ---- 5, 7, 8, 11: a training run ----
 
 
 class Trainer:
-    """A network in training. `records` collects the trace of SPEC.md section 12 when it is a list."""
+    """A network in training. `records` collects the trace of SPEC.md section 12 when it is a list.
+
+    Features and errors go through load() and store(), each in a step of SPEC.md section 14 (`now`).
+    """
 
     def __init__(self, tensors, layers, batch_size, lr, seed=0, lmin=4096, lmax=4096, sparse_last=False):
-        self.tensors = [Tensor(**vars(t)) for t in tensors]
-        self.layers = [Layer(**vars(layer)) for layer in layers]
+        self.tensors, self.layers = copy.deepcopy(tensors), copy.deepcopy(layers)
         self.batch_size, self.lr, self.seed = batch_size, f32(lr), seed
         self.lmin, self.lmax, self.sparse_last = lmin, lmax, sparse_last
-        self.first = next(i for i, layer in enumerate(layers) if layer.trains)
+        self.carries = [False]
+        for layer in layers:
+            self.carries.append(layer.trains or any(self.carries[t] for t in layer.inputs))
+        assert self.carries[-1]
         self.last_weighted = max(i for i, layer in enumerate(layers) if layer.weights)
+        self.last_reader = {t: i for i, layer in enumerate(layers) for t in layer.inputs}
         self.loss_max, self.step = 0, 0
         self.records: list | None = None
+        self.memory: dict = {}
+        self.now = 0
+        self.G = [[0 if self.quantized(i) else f32(0)] * len(layer.weights) for i, layer in enumerate(self.layers)]
         self.pass_scales()
         self.clear()
 
     def quantized(self, i):
+        """Whether layer i's output is u8."""
         return self.tensors[i + 1].type == U8
 
+    def store(self, kind, t, values):
+        self.memory[kind, t] = values
+
+    def load(self, kind, t):
+        return self.memory[kind, t]
+
     def geometry(self, i):
-        layer, x, y = self.layers[i], self.tensors[i], self.tensors[i + 1]
+        layer, x, y = self.layers[i], self.tensors[self.layers[i].input], self.tensors[i + 1]
         if layer.op == LINEAR:
             return geometry(1, 1, x.size, 1, 1, y.size, 1, 1, 1, 1, 0, 0)
-        return geometry(*x.shape, *y.shape, *layer.kernel, *layer.stride, layer.pads[0], layer.pads[2], layer.op == DEPTHWISE_CONV2D)
+        g = geometry(*x.shape, *y.shape, *layer.kernel, *layer.stride, layer.pads[0], layer.pads[2], *layer.dilation)
+        return as_depthwise(g) if layer.op == DEPTHWISE_CONV2D else g
 
     def bits(self, i):
         """Fraction bits of a layer's gradient."""
         return fraction_bits(self.tensors[i + 1].shape[0] * self.tensors[i + 1].shape[1], self.batch_size)
 
     def clear(self):
+        """Begin a minibatch. The u8 G stay: they hold residuals."""
         self.samples = 0
-        zeros = {True: 0, False: f32(0)}
-        self.G = [[zeros[self.quantized(i)]] * len(layer.weights) for i, layer in enumerate(self.layers)]
-        self.G_b = [[zeros[self.quantized(i)]] * len(layer.bias) for i, layer in enumerate(self.layers)]
+        for i, layer in enumerate(self.layers):
+            if not self.quantized(i):
+                self.G[i] = [f32(0)] * len(layer.weights)
+        self.G_b = [[0 if self.quantized(i) else f32(0)] * len(layer.bias) for i, layer in enumerate(self.layers)]
         self.chosen = [[0] * len(layer.bias) for layer in self.layers]
-        self.acc_min = [2**31 - 1] * len(self.layers)
-        self.acc_max = [-(2**31)] * len(self.layers)
-        self.error_max = [f32(0) if layer.op == DEQUANTIZE else 0 for layer in self.layers]
+        self.extremes: list = [None] * len(self.layers)  # of each layer: [(least acc, greatest acc) of each grid]
+        self.sent: dict = {}  # (layer, tensor): largest |sum|, |total| or |e| sent
 
     def record(self, kind, index, values, types):
         if self.records is not None:
-            self.records.append((kind, index, pack(values, types) if isinstance(types, str) else values))
+            self.records.append((kind, index, pack(values, types)))
 
     def pass_scales(self):
+        """Max pooling hands scales on."""
         for i, layer in enumerate(self.layers):
             if layer.op == MAX_POOL2D:
-                self.tensors[i + 1].scale, self.tensors[i + 1].zero = self.tensors[i].scale, self.tensors[i].zero
+                x = self.tensors[layer.input]
+                self.tensors[i + 1].scale, self.tensors[i + 1].zero = x.scale, x.zero
         for i in reversed(range(len(self.layers))):
             if self.layers[i].op == MAX_POOL2D:
-                self.tensors[i].error_scale = self.tensors[i + 1].error_scale
+                self.tensors[self.layers[i].input].error_scale = self.tensors[i + 1].error_scale
 
-    def forward_layer(self, i, x):
-        layer, tx, ty, g = self.layers[i], self.tensors[i], self.tensors[i + 1], self.geometry(i)
+    # -- forward --
+
+    def forward_layer(self, i, x, x2):
+        """Returns (y, [(least acc, greatest acc), ...] of a quantized layer other than max pooling)."""
+        layer, tx, ty, g = self.layers[i], self.tensors[self.layers[i].input], self.tensors[i + 1], self.geometry(i)
+        quantized = self.quantized(i)
         if layer.op == MAX_POOL2D:
-            return max_pool2d_forward(g, x)
+            return (max_pool2d_forward_u8 if quantized else max_pool2d_forward_f32)(g, x), None
         if layer.op == DEQUANTIZE:
-            return dequantize_forward(x, tx.zero, tx.scale)
-        relu = layer.flags & RELU != 0
-        if not self.quantized(i):
-            return conv2d_forward_f32(g, x, layer.weights, layer.bias, relu)
-        unit = tx.scale * layer.weight_scale
-        m_bias = f32(1) / (unit * f32(1048576))
-        bias_acc = [clamp(rescale(b, m_bias, NEAREST), -(2**28), 2**28) for b in layer.bias]
-        lower = ty.zero if relu else 0
-        m = unit / ty.scale
-        y, lo, hi = conv2d_forward_u8(g, x, layer.weights, bias_acc, tx.zero, layer.weight_zero, ty.zero, lower, m)
-        self.acc_min[i], self.acc_max[i] = min(self.acc_min[i], lo), max(self.acc_max[i], hi)
-        return y
+            return dequantize_forward(tx.zero, tx.scale, x), None
+        limits = output_limits(act_of(layer.flags), ty.scale, ty.zero)
+        if layer.op == AVG_POOL2D:
+            if not quantized:
+                return avg_pool2d_forward_f32(g, x), None
+            y, lo, hi = avg_pool2d_forward_u8(g, tx.zero, ty.zero, self.acc_unit(i) / ty.scale, x)
+            return y, [(lo, hi)]
+        if layer.op == ADD:
+            if not quantized:
+                return add_forward_f32(act_of(layer.flags), x, x2), None
+            tx2 = self.tensors[layer.input2]
+            y, lo, hi = add_forward_u8(tx.zero, tx2.zero, ty.zero, *limits, tx.scale / ty.scale, tx2.scale / ty.scale, x, x2)
+            return y, [(lo, hi)]
+        if layer.op == HARD_SWISH:
+            if not quantized:
+                return hard_swish_forward_f32(x), None
+            y, lo, hi = hard_swish_forward_u8(tx.zero, ty.zero, tx.scale, ty.scale, x)
+            return y, [(lo, hi)]
+        if not quantized:
+            return conv2d_forward_f32(g, act_of(layer.flags), x, layer.weights, layer.bias), None
+        bias_acc = []
+        for b, s_w in zip(layer.bias, each_channel(layer.scales, len(layer.bias)), strict=True):
+            bias_acc.append(clamp(rescale(b, f32(1) / ((tx.scale * s_w) * f32(1048576)), NEAREST), -(2**28), 2**28))
+        m = [(tx.scale * s_w) / ty.scale for s_w in layer.scales]
+        return conv2d_forward_u8(g, tx.zero, ty.zero, *limits, layer.zeros, m, x, layer.weights, bias_acc)
+
+    def acc_unit(self, i, grid=0):
+        """What one step of a quantized layer's acc is worth."""
+        layer, tx, ty = self.layers[i], self.tensors[self.layers[i].input], self.tensors[i + 1]
+        if layer.weights:
+            return tx.scale * layer.scales[grid]
+        if layer.op == AVG_POOL2D:
+            return tx.scale / f32(layer.kernel[0] * layer.kernel[1])
+        return ty.scale * f32(0.0078125)
 
     def forward(self, sample):
-        features = [list(sample)]
-        for i in range(len(self.layers)):
-            features.append(self.forward_layer(i, features[-1]))
-            self.record(1, i, features[-1], "B" if self.quantized(i) else "f")
-        return features
+        """All layers. Returns the logits."""
+        self.store(FEATURE, 0, list(sample))
+        for i, layer in enumerate(self.layers):
+            self.now = i
+            x = self.load(FEATURE, layer.input)
+            x2 = self.load(FEATURE, layer.input2) if layer.op == ADD else None
+            y, extremes = self.forward_layer(i, x, x2)
+            if extremes is not None:
+                before = self.extremes[i] or extremes
+                self.extremes[i] = [(min(a, c), max(b, d)) for (a, b), (c, d) in zip(before, extremes, strict=True)]
+            self.store(FEATURE, i + 1, y)
+            self.record(1, i, y, "B" if self.quantized(i) else "f")
+        self.now = len(self.layers)
+        return self.load(FEATURE, len(self.layers))
 
-    def backward_input(self, i, e, x):
-        layer, tx, ty, g = self.layers[i], self.tensors[i], self.tensors[i + 1], self.geometry(i)
-        masked = tx.flags & RELU != 0
+    # -- backward --
+
+    def error_unit(self, i):
+        """`unit` of a quantized layer's errors."""
+        layer, s_e = self.layers[i], in_force(self.tensors[i + 1].error_scale)
+        if layer.weights:
+            return (max(layer.scales) * s_e) * f32(2.0 ** -self.error_bits(i))
+        if layer.op == AVG_POOL2D:
+            return s_e / f32(layer.kernel[0] * layer.kernel[1])
+        return s_e * f32(0.0078125) if layer.op == HARD_SWISH else s_e
+
+    def error_bits(self, i):
+        g = self.geometry(i)
+        return error_bits(g.kernel_h * g.kernel_w * (1 if g.depthwise else g.out_c), len(self.layers[i].scales))
+
+    def backward_input(self, i, t):
+        """Layer i's error to its input t, from the memory and into it."""
+        layer, tx, g, quantized = self.layers[i], self.tensors[t], self.geometry(i), self.quantized(i)
+        e = self.load(ERROR, i + 1)
+        needs_x = tx.act != NO_ACT or layer.op in (MAX_POOL2D, HARD_SWISH)
+        x = self.load(FEATURE, t) if needs_x else [0] * tx.size  # without an activation everything passes
+        accumulate = self.last_reader[t] != i
+        before = self.load(ERROR, t) if accumulate else None
+        limits = passing_limits(tx.act, tx.scale, tx.zero)
         if layer.op == MAX_POOL2D:
-            if self.quantized(i):
-                return max_pool2d_backward_u8(g, x, e, tx.zero, masked)
-            return max_pool2d_backward_f32(g, x, e, masked)
-        if layer.op == DEQUANTIZE:
-            dx, largest = dequantize_backward(e, x, tx.zero, masked, in_force(tx.error_scale))
-        elif self.quantized(i):
-            m = (layer.weight_scale * in_force(ty.error_scale)) / in_force(tx.error_scale)
-            dx, largest = conv2d_backward_input_u8(g, e, layer.weights, x, layer.weight_zero, tx.zero, masked, m)
+            dx = max_pool2d_backward_u8(g, *limits, x, e) if quantized else max_pool2d_backward_f32(g, tx.act, x, e)
+        elif layer.op == DEQUANTIZE:
+            dx, largest = dequantize_backward(*limits, in_force(tx.error_scale), e, x)
+            self.note_sent(i, t, largest)
+        elif quantized:
+            m = self.error_unit(i) / in_force(tx.error_scale)
+            if layer.op == AVG_POOL2D:
+                dx, largest = avg_pool2d_backward_u8(g, *limits, accumulate, m, e, x, before)
+            elif layer.op == ADD:
+                dx, largest = add_backward_u8(*limits, accumulate, m, e, x, before)
+            elif layer.op == HARD_SWISH:
+                dx, largest = hard_swish_backward_u8(tx.zero, *limits, accumulate, tx.scale, m, e, x, before)
+            else:
+                K = error_factors(layer.scales, self.error_bits(i))
+                dx, largest = conv2d_backward_input_u8(g, *limits, accumulate, layer.zeros, K, m, e, layer.weights, x, before)
+            self.note_sent(i, t, largest)
+        elif layer.op == AVG_POOL2D:
+            dx = avg_pool2d_backward_f32(g, tx.act, accumulate, e, x, before)
+        elif layer.op == ADD:
+            dx = add_backward_f32(tx.act, accumulate, e, x, before)
+        elif layer.op == HARD_SWISH:
+            dx = hard_swish_backward_f32(tx.act, accumulate, e, x, before)
         else:
-            return conv2d_backward_input_f32(g, e, layer.weights, x, masked)
-        self.error_max[i] = max(self.error_max[i], largest)
-        return dx
+            dx = conv2d_backward_input_f32(g, tx.act, accumulate, e, layer.weights, x, before)
+        self.store(ERROR, t, dx)
+        self.record(3, t, dx, "b" if tx.type == U8 else "f")
 
-    def train_sample(self, sample, label):
-        """Returns (loss, prediction)."""
-        features = self.forward(sample)
-        n = len(self.layers)
-        if self.quantized(n - 1):
-            e, loss, prediction = softmax_u8(features[-1], label, self.tensors[-1].scale)
+    def note_sent(self, i, t, largest):
+        self.sent[i, t] = max(self.sent.get((i, t), largest), largest)
+
+    def backward_weight(self, i, rate):
+        """Sparse selection and layer i's weight gradient."""
+        t, quantized = self.layers[i].input, self.quantized(i)
+        e = self.select(i, self.load(ERROR, i + 1), rate)
+        x = self.load(FEATURE, t)
+        if quantized:
+            self.G[i], self.G_b[i] = conv2d_backward_weight_u8(
+                self.geometry(i), self.tensors[t].zero, self.bits(i), e, x, self.G[i], self.G_b[i])  # fmt: skip
         else:
-            e, loss, prediction = softmax_f32(features[-1], label)
-        self.loss_max = max(self.loss_max, loss)
-        self.record(2, 0, [loss, prediction], "I")
-        self.record(3, n, e, "b" if self.quantized(n - 1) else "f")
-        rate = update_rate(loss, self.loss_max, self.lmin, self.lmax)
-        for i in reversed(range(self.first, n)):
-            x = features[i]
-            if self.layers[i].trains:
-                e = self.select(i, e, rate)
-                if self.quantized(i):
-                    self.G[i], self.G_b[i] = conv2d_backward_weight_u8(
-                        self.geometry(i), e, x, self.tensors[i].zero, self.bits(i), self.G[i], self.G_b[i])  # fmt: skip
-                else:
-                    self.G[i], self.G_b[i] = conv2d_backward_weight_f32(self.geometry(i), e, x, self.G[i], self.G_b[i])
-                self.record(5, i, self.G[i], "i" if self.quantized(i) else "f")
-                self.record(6, i, self.G_b[i], "i" if self.quantized(i) else "f")
-            if i > self.first:
-                e = self.backward_input(i, e, x)
-                self.record(3, i, e, "b" if self.tensors[i].type == U8 else "f")
-        self.samples += 1
-        return loss, prediction
+            self.G[i], self.G_b[i] = conv2d_backward_weight_f32(self.geometry(i), e, x, self.G[i], self.G_b[i])
+        self.record(5, i, self.G[i], "i" if quantized else "f")
+        self.record(6, i, self.G_b[i], "i" if quantized else "f")
 
     def select(self, i, e, rate):
         channels = len(self.layers[i].bias)
@@ -642,43 +985,87 @@ class Trainer:
             self.chosen[i] = [c + 1 for c in self.chosen[i]]
             return e
         e, self.chosen[i] = sparse_select(len(e) // channels, channels, k, e, self.chosen[i])
+        self.store(ERROR, i + 1, e)
         self.record(4, i, e, "b" if self.quantized(i) else "f")
         return e
 
-    def update(self):
-        old = [Tensor(**vars(t)) for t in self.tensors]
-        old_w = [layer.weight_scale for layer in self.layers]
-        rest: dict[int, list] = {}
-        for i, layer in enumerate(self.layers):
-            if not layer.trains:
+    def train_sample(self, sample, label):
+        """Returns (loss, prediction)."""
+        logits, n = self.forward(sample), len(self.layers)
+        if self.quantized(n - 1):
+            e, loss, prediction = softmax_u8(label, self.tensors[-1].scale, logits)
+        else:
+            e, loss, prediction = softmax_f32(label, logits)
+        self.store(ERROR, n, e)
+        self.loss_max = max(self.loss_max, loss)
+        self.record(2, 0, [loss, prediction], "I")
+        self.record(3, n, e, "b" if self.quantized(n - 1) else "f")
+        rate = update_rate(loss, self.loss_max, self.lmin, self.lmax)
+        for i in reversed(range(n)):
+            if not self.carries[i + 1]:
                 continue
-            n = len(layer.weights) // len(layer.bias)
-            if self.quantized(i):
-                layer.weights, layer.weight_scale, layer.weight_zero, rest[i] = update_weights_u8(
-                    len(layer.bias), n, layer.weight_zero, self.samples, self.bits(i), self.seed, self.step, i, layer.weight_scale, self.lr,
-                    layer.weights, self.G[i], self.chosen[i])  # fmt: skip
-                s_e = in_force(old[i + 1].error_scale)
-                layer.bias = update_bias_u8(self.samples, s_e, self.lr, layer.bias, self.G_b[i])
+            self.now = n + 1 + 2 * (n - 1 - i)
+            if self.layers[i].trains:
+                self.backward_weight(i, rate)
+            self.now += 1
+            for t in self.layers[i].inputs:
+                if self.carries[t]:
+                    self.backward_input(i, t)
+        self.samples += 1
+        return loss, prediction
+
+    # -- end of a minibatch --
+
+    def observed_errors(self):
+        """R_t of each quantized tensor that was sent errors other than by max pooling."""
+        largest: dict = {}
+        for (i, t), most in self.sent.items():
+            if self.layers[i].op == DEQUANTIZE:
+                R = most / f32(127)
+            elif self.last_reader[t] == i:
+                R = (f32(most) * self.error_unit(i)) / f32(127)
             else:
-                layer.weights, layer.bias = update_f32(
-                    len(layer.bias), n, self.samples, self.lr, layer.weights, layer.bias,
-                    self.G[i], self.G_b[i], self.chosen[i])  # fmt: skip
+                R = (f32(most) * in_force(self.tensors[t].error_scale)) / f32(127)
+            largest[t] = max(largest.get(t, R), R)
+        return largest
+
+    def observed_ranges(self):
+        """(lo_b, hi_b) of each tensor that adapts."""
+        ranges = {}
+        for i, extremes in enumerate(self.extremes):
+            if extremes is not None and self.tensors[i + 1].flags & ADAPTIVE and self.carries[i + 1]:
+                units = [self.acc_unit(i, grid) for grid in range(len(extremes))]
+                lo_b = min(f32(lo) * unit for (lo, _), unit in zip(extremes, units, strict=True))
+                hi_b = max(f32(hi) * unit for (_, hi), unit in zip(extremes, units, strict=True))
+                ranges[i + 1] = lo_b, hi_b
+        return ranges
+
+    def update_layer(self, i):
+        layer = self.layers[i]
+        n = len(layer.weights) // len(layer.bias)
+        if self.quantized(i):
+            layer.weights, layer.scales, layer.zeros, self.G[i] = update_weights_u8(
+                len(layer.bias), n, self.samples, self.bits(i), self.seed, self.step, i, self.lr,
+                layer.scales, layer.zeros, layer.weights, self.G[i], self.chosen[i])  # fmt: skip
+            layer.bias = update_bias_u8(self.samples, in_force(self.tensors[i + 1].error_scale), self.lr, layer.bias, self.G_b[i])
+        else:
+            layer.weights, layer.bias = update_f32(
+                len(layer.bias), n, self.samples, self.lr, layer.weights, layer.bias, self.G[i], self.G_b[i], self.chosen[i])  # fmt: skip
+
+    def update(self):
+        if self.samples == 0:
+            return
+        errors, ranges = self.observed_errors(), self.observed_ranges()  # of the values in force
         for i, layer in enumerate(self.layers):
-            tx, ty = self.tensors[i], self.tensors[i + 1]
-            if layer.op == DEQUANTIZE:
-                tx.error_scale = update_error_scale(old[i].error_scale, self.error_max[i] / f32(127))
-            elif layer.weights and self.quantized(i):
-                observed = (f32(self.error_max[i]) * (old_w[i] * in_force(old[i + 1].error_scale))) / f32(127)
-                tx.error_scale = update_error_scale(old[i].error_scale, observed)
-                if ty.flags & ADAPTIVE:
-                    o = old[i + 1]
-                    relu, unit = layer.flags & RELU != 0, old[i].scale * old_w[i]
-                    ty.lo, ty.hi, ty.scale, ty.zero = update_range(
-                        relu, unit, o.lo, o.hi, o.scale, o.zero, self.acc_min[i], self.acc_max[i])  # fmt: skip
+            if layer.trains:
+                self.update_layer(i)
+        for t, R in errors.items():
+            self.tensors[t].error_scale = update_error_scale(self.tensors[t].error_scale, R)
+        for t, (lo_b, hi_b) in ranges.items():
+            y = self.tensors[t]
+            y.lo, y.hi, y.scale, y.zero = update_range(y.act, lo_b, hi_b, y.lo, y.hi, y.scale, y.zero)
         self.pass_scales()
         self.clear()
-        for i, values in rest.items():
-            self.G[i] = values
         self.step += 1
         if self.records is not None:
             self.records += self.state()
@@ -691,7 +1078,8 @@ class Trainer:
                 quantized = self.quantized(i)
                 parts.append((7, i, pack(layer.weights, "B" if quantized else "f")))
                 parts.append((8, i, pack(layer.bias, "i" if quantized else "f")))
-                parts.append((9, i, struct.pack("<fi", layer.weight_scale, layer.weight_zero)))
+                if quantized:
+                    parts.append((9, i, pack(layer.scales, "f") + pack(layer.zeros, "i")))
                 if layer.trains and quantized:
                     parts.append((12, i, pack(self.G[i], "i")))
         parts += [(10, i, t.values()) for i, t in enumerate(self.tensors)]
@@ -712,6 +1100,78 @@ class Trainer:
 
 
 # ---- 12. Golden file ----
+
+
+# Number, inputs and results of each kind. An input is g (the geometry), s (scalars, each an argument) or a (an array), with its type.
+CONV2D_KINDS = {
+    "forward_u8": (0, "gi si ai af aB aB ai", "B i"),
+    "backward_input_u8": (1, "gi si ai ai sf ab aB aB ab", "b i"),
+    "backward_weight_u8": (2, "gi si ab aB ai ai", "i i"),
+    "forward_f32": (3, "gi si af af af", "f"),
+    "backward_input_f32": (4, "gi si af af af af", "f"),
+    "backward_weight_f32": (5, "gi af af af af", "f f"),
+}
+KINDS = {
+    **{f"conv2d_{name}": (10 + i, *types) for name, (i, *types) in CONV2D_KINDS.items()},
+    **{f"linear_{name}": (20 + i, *types) for name, (i, *types) in CONV2D_KINDS.items()},
+    **{f"depthwise_conv2d_{name}": (90 + i, *types) for name, (i, *types) in CONV2D_KINDS.items()},
+    "max_pool2d_forward_u8": (30, "gi aB", "B"),
+    "max_pool2d_backward_u8": (31, "gi si aB ab", "b"),
+    "max_pool2d_forward_f32": (32, "gi af", "f"),
+    "max_pool2d_backward_f32": (33, "gi si af af", "f"),
+    "avg_pool2d_forward_u8": (34, "gi si sf aB", "B i"),
+    "avg_pool2d_backward_u8": (35, "gi si sf ab aB ab", "b i"),
+    "avg_pool2d_forward_f32": (36, "gi af", "f"),
+    "avg_pool2d_backward_f32": (37, "gi si af af af", "f"),
+    "dequantize_forward": (40, "si sf aB", "f"),
+    "dequantize_backward": (41, "si sf af aB", "b f"),
+    "add_forward_u8": (44, "si sf aB aB", "B i"),
+    "add_backward_u8": (45, "si sf ab aB ab", "b i"),
+    "add_forward_f32": (46, "si af af", "f"),
+    "add_backward_f32": (47, "si af af af", "f"),
+    "hard_swish_forward_u8": (52, "si sf aB", "B i"),
+    "hard_swish_backward_u8": (53, "si sf ab aB ab", "b i"),
+    "hard_swish_forward_f32": (54, "af", "f"),
+    "hard_swish_backward_f32": (55, "si af af af", "f"),
+    "softmax_u8": (50, "si sf aB", "b I"),
+    "softmax_f32": (51, "si af", "f I"),
+    "sparse_select_u8": (60, "si ab ai", "b i"),
+    "sparse_select_f32": (61, "si af ai", "f i"),
+    "update_weights_u8": (70, "si sI sf af ai aB ai ai", "B f i i"),
+    "update_bias_u8": (71, "si sf ai ai", "i"),
+    "update_f32": (72, "si sf af af af af ai", "f f"),
+    "update_range": (80, "si sf si", "f i"),
+}
+
+
+def results_of(kind: str, inputs: list[list]) -> list[list]:
+    """The expected arrays of a kind of KINDS, from its input arrays."""
+    arguments: list = []
+    for token, values in zip(KINDS[kind][1].split(), inputs, strict=True):
+        if token[0] == "s":
+            arguments += values
+        else:
+            arguments.append(geometry(*values) if token[0] == "g" else values)
+    function = globals()[kind.removesuffix("_u8").removesuffix("_f32") if kind.startswith("sparse") else kind]
+    results = function(*arguments)
+    arrays: list[list] = []
+    last: object = list
+    for result in results if isinstance(results, tuple) else (results,):
+        if isinstance(result, list):
+            arrays.append([v for one in result for v in (one if isinstance(one, tuple) else (one,))])
+        elif type(result) is last:
+            arrays[-1].append(result)  # scalars of one type share an array
+        else:
+            arrays.append([result])
+        last = type(result)
+    return arrays
+
+
+def case_of(kind: str, name: str, *inputs) -> bytes:
+    """A golden case of KINDS with what this file expects."""
+    number, types_in, types_out = KINDS[kind]
+    arrays = [(token[1], values) for token, values in zip(types_in.split(), inputs, strict=True)]
+    return golden_case(number, name, *arrays, *zip(types_out.split(), results_of(kind, [list(v) for v in inputs]), strict=True))
 
 
 def golden_case(kind: int, name: str, *arrays) -> bytes:

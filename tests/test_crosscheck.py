@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random networks on host and emulated cores; a wrong bit must be found and named."""
+"""Random graphs on both engines, on host and emulated cores; a wrong bit must be found and named."""
 
+import itertools
+
+import naive
 import numpy as np
 import pytest
 
 from fqt_ref import crosscheck as cross
-from fqt_ref import device, golden
+from fqt_ref import device, golden, model_file
 from fqt_ref.errors import FqtError
 from fqt_ref.golden.format import Case
+from fqt_ref.network import carrying, inputs_of
+from fqt_ref.random_graph import CONFIGS, random_network
 
 CORES = [name for name, target in device.TARGETS.items() if target.emulated]
 
@@ -37,16 +42,113 @@ def test_golden_vectors_agree(target):
     assert compared > 200_000
 
 
-def test_random_networks_cover_the_operators():
-    from fqt_ref import model_file
+@pytest.mark.parametrize("index", range(60))
+def test_engine_equals_slow_twin(index):
+    case = cross.random_case(20261122, index, 4)
+    assert twin_trace(case) == case.expected[0].tobytes(), case.name
 
-    cases = [cross.random_case(5, i, 1) for i in range(60)]
-    networks = [model_file.parse(case.inputs[0].tobytes()) for case in cases]
-    ops = {int(op) for network in networks for op in network.layers["op"]}
-    assert ops == {1, 2, 3, 4}
-    assert any((n.layers["weight_zero"] == 255).any() for n in networks)
-    assert any((n.layers["pad_top"] != n.layers["pad_bottom"]).any() for n in networks)
-    assert {int(case.inputs[1][4]) for case in cases} == {0, 1}
+
+def twin_trace(case):
+    """naive.py's trace of a random case's inputs."""
+    model, numbers, rate, samples, labels = case.inputs
+    batch, seed, lmin, lmax, last, _, steps = map(int, numbers)
+    trainer = naive.Trainer(*naive.read_model(model.tobytes()), batch, rate[0], seed, lmin, lmax, bool(last))
+    trainer.records = []
+    trainer.run([[int(v) for v in sample] for sample in samples], [int(label) for label in labels], steps)
+    return naive.trace_bytes(trainer.records)
+
+
+@pytest.fixture(scope="module")
+def graphs():
+    """300 random networks, as parsed from their files."""
+    found = []
+    for i in range(300):
+        rng = np.random.RandomState(i)
+        network = random_network(rng, f"{i}", CONFIGS[i % 3], int(rng.randint(1, 11)))
+        found.append(model_file.parse(model_file.file_bytes(network)))
+    return found
+
+
+def test_random_networks_are_small(graphs):
+    assert max(len(model_file.file_bytes(network)) for network in graphs) < 16_000
+    assert 5 < np.mean([len(network.layers) for network in graphs]) < 15
+
+
+def test_random_networks_cover_the_operators_in_each_type(graphs):
+    u8 = {int(layer["op"]) for n in graphs for layer in n.layers if n.tensors["type"][layer["output"]] == 1}
+    f32 = {int(layer["op"]) for n in graphs for layer in n.layers if n.tensors["type"][layer["output"]] == 2}
+    assert u8 == {1, 2, 3, 5, 6, 7, 8}
+    assert f32 == {1, 2, 3, 4, 5, 6, 7, 8}
+
+
+def per_channel(layer):
+    return layer["grids"] > 1
+
+
+LAYER_FEATURES = {
+    "dilation and stride": lambda r: r["dilation_h"] > 1 and r["stride_h"] > 1,
+    "uneven padding": lambda r: r["pad_top"] != r["pad_bottom"],
+    "trained grids for each channel": lambda r: per_channel(r) and r["flagset"] & 2,
+    "frozen grids for each channel": lambda r: per_channel(r) and not r["flagset"] & 2,
+    "add with ReLU": lambda r: r["op"] == 7 and r["flagset"] == 1,
+    "add with ReLU6": lambda r: r["op"] == 7 and r["flagset"] == 5,
+    "depthwise with grids": lambda r: r["op"] == 5 and per_channel(r),
+}
+
+
+@pytest.mark.parametrize("feature", LAYER_FEATURES)
+def test_random_networks_cover_layer_options(graphs, feature):
+    assert sum(any(LAYER_FEATURES[feature](layer) for layer in network.layers) for network in graphs) >= 10
+
+
+def half_carried(network):
+    """An addition of which one input alone carries an error."""
+    carries = carrying(network.layers)
+    return any(r["op"] == 7 and carries[r["input"]] != carries[r["input2"]] for r in network.layers)
+
+
+def low_six(network):
+    """A quantized ReLU6 tensor on which 6 lies below 255."""
+    return any(t["flagset"] & 4 and t["type"] == 1 and t["zero"] + 6 / t["scale"] < 250 for t in network.tensors)
+
+
+def read_thrice(network):
+    reads = [t for layer in network.layers for t in inputs_of(layer)]
+    return max(map(reads.count, reads)) >= 3
+
+
+def pooled_border(network):
+    """A dequantize layer that reads a global average pool."""
+    ops = network.layers["op"].tolist()
+    return any(a == 6 and b == 4 for a, b in itertools.pairwise(ops))
+
+
+def frozen_branch(network):
+    """A layer behind the first trained one whose output carries nothing."""
+    carries = carrying(network.layers)
+    return not all(carries[carries.index(True) :])
+
+
+GRAPH_FEATURES = {
+    "one input of add carries": half_carried,
+    "six below 255": low_six,
+    "three readers": read_thrice,
+    "dequantize behind average pooling": pooled_border,
+    "frozen branch": frozen_branch,
+    "height 1": lambda n: n.tensors["h"].max() == 1,
+    "last layer without weights": lambda n: n.weights[-1] is None,
+    "zero point 255 of weights": lambda n: any(grid is not None and 255 in grid[1] for grid in n.grids),
+    "error scales seen before": lambda n: n.tensors["error_scale"].any(),
+}
+
+
+@pytest.mark.parametrize("feature", GRAPH_FEATURES)
+def test_random_networks_cover_graph_options(graphs, feature):
+    assert sum(map(GRAPH_FEATURES[feature], graphs)) >= 10
+
+
+def test_random_cases_cover_sparse_last():
+    assert {int(cross.random_case(5, i, 1).inputs[1][4]) for i in range(10)} == {0, 1}
 
 
 def test_a_wrong_bit_is_found_and_named(monkeypatch):

@@ -883,15 +883,22 @@ def test_dataset_names() -> None:
         "kmnist",
         "emnist-letters",
         "emnist-digits",
+        "cifar10",
+        "flowers102",
+        "kkanji",
+        "cwru",
+        "hapt",
+        "arsc",
+        "speech-commands",
     )
 
 
 def test_unknown_name() -> None:
-    text = message(lambda: load("cifar10"))
-    assert "'cifar10' is neither a data set (digits, mnist, " in text and "nor a file" in text
+    text = message(lambda: load("imagenet"))
+    assert "'imagenet' is neither a data set (digits, mnist, " in text and "nor a file" in text
 
 
 def test_import_is_light() -> None:
-    code = "import sys, fqt_ref.datasets; print([m for m in ('sklearn', 'scipy', 'pooch', 'requests', 'numba') if m in sys.modules])"
+    code = "import sys, fqt_ref.datasets; print([m for m in ('sklearn', 'scipy', 'pooch', 'requests', 'numba', 'PIL') if m in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert ran.stdout == "[]\n"

@@ -8,7 +8,7 @@ import naive
 import numpy as np
 import pytest
 
-from fqt_ref import golden, model_file
+from fqt_ref import golden
 from fqt_ref.errors import FqtError
 from fqt_ref.golden import operators, steps
 from fqt_ref.golden.format import CODES, Case
@@ -22,80 +22,22 @@ def values(array: np.ndarray) -> list:
     return list(flat) if flat.dtype == np.float32 else [int(v) for v in flat]
 
 
-def weighted(kind: str, a: list[list]) -> tuple:
-    """A convolution's or linear layer's golden inputs, through naive.py."""
-    function, g = getattr(naive, kind), naive.geometry(*a[0])
-    action = kind.removeprefix("depthwise_").split("_", 1)[1]
-    if action == "forward_u8":
-        y, low, high = function(g, a[3], a[4], a[5], *a[1], a[2][0])
-        return y, [low, high]
-    if action == "backward_input_u8":
-        dx, largest = function(g, a[3], a[4], a[5], *a[1], a[2][0])
-        return dx, [largest]
-    if action == "backward_weight_u8":
-        return function(g, a[2], a[3], *a[1], a[4], a[5])
-    if action == "forward_f32":
-        return (function(g, a[2], a[3], a[4], a[1][0]),)
-    if action == "backward_input_f32":
-        return (function(g, a[2], a[3], a[4], a[1][0]),)
-    return function(g, a[1], a[2], a[3], a[4])
-
-
-def pool(kind: str, a: list[list]) -> tuple:
-    g = naive.geometry(*a[0])
-    if kind.startswith("max_pool2d_forward"):
-        return (naive.max_pool2d_forward(g, a[1]),)
-    if kind == "max_pool2d_backward_u8":
-        return (naive.max_pool2d_backward_u8(g, a[2], a[3], *a[1]),)
-    return (naive.max_pool2d_backward_f32(g, a[2], a[3], a[1][0]),)
-
-
-def softmax(kind: str, a: list[list]) -> tuple:
-    result = naive.softmax_u8(a[2], a[0][0], a[1][0]) if kind == "softmax_u8" else naive.softmax_f32(a[1], a[0][0])
-    return result[0], list(result[1:])
-
-
-def update_weights(a: list[list]) -> tuple:
-    w, s, z, residuals = naive.update_weights_u8(*a[0], *a[1], *a[2], a[3], a[4], a[5])
-    return w, [s], [z], residuals
-
-
-def dequantize_backward(a: list[list]) -> tuple:
-    dx, largest = naive.dequantize_backward(a[2], a[3], *a[0], a[1][0])
-    return dx, [largest]
-
-
-def moving_range(a: list[list]) -> tuple:
-    lo, hi, scale, zero = naive.update_range(a[0][0], *a[1], *a[2])
-    return [lo, hi, scale], [zero]
-
-
-def twin(kind: str, a: list[list]) -> tuple:
+def twin(kind: str, a: list[list]) -> list[list]:
     """naive.py's results for a golden case's inputs."""
     simple = {
-        "requantize": lambda: ([naive.requantize(v, m) for m, v in zip(*a, strict=True)],),
-        "rescale": lambda: ([naive.rescale(v, m, r) for m, v, r in zip(*a, strict=True)],),
-        "random": lambda: ([naive.word(naive.key(*a[0][i : i + 3]), a[0][i + 3]) for i in range(0, len(a[0]), 4)],),
-        "log2": lambda: ([naive.log2_q16(v) for v in a[0]],),
-        "dequantize_forward": lambda: (naive.dequantize_forward(a[2], a[0][0], a[1][0]),),
-        "dequantize_backward": lambda: dequantize_backward(a),
-        "sparse_select_u8": lambda: naive.sparse_select(*a[0], a[1], a[2]),
-        "sparse_select_f32": lambda: naive.sparse_select(*a[0], a[1], a[2]),
-        "update_weights_u8": lambda: update_weights(a),
-        "update_bias_u8": lambda: (naive.update_bias_u8(a[0][0], *a[1], a[2], a[3]),),
-        "update_f32": lambda: naive.update_f32(*a[0], a[1][0], *a[2:]),
-        "update_range": lambda: moving_range(a),
+        "requantize": lambda m, x: [naive.requantize(v, k) for k, v in zip(m, x, strict=True)],
+        "rescale": lambda m, x, r: [naive.rescale(v, k, w) for k, v, w in zip(m, x, r, strict=True)],
+        "random": lambda words: [naive.word(naive.key(*words[i : i + 3]), words[i + 3]) for i in range(0, len(words), 4)],
+        "log2": lambda values: [naive.log2_q16(v) for v in values],
     }
-    if kind in simple:
-        return simple[kind]()
-    if kind.startswith("max_pool2d"):
-        return pool(kind, a)
-    if kind.startswith("softmax"):
-        return softmax(kind, a)
-    return weighted(kind, a)
+    return [simple[kind](*a)] if kind in simple else naive.results_of(kind, a)
 
 
 OPERATOR_FILES = operators.operator_files()
+
+
+def test_every_kind_has_cases():
+    assert {case.kind for cases in OPERATOR_FILES.values() for case in cases} >= set(naive.KINDS)
 
 
 @pytest.mark.parametrize("name", list(OPERATOR_FILES))
@@ -112,21 +54,9 @@ def test_engine_equals_slow_twin(name):
 
 def naive_trainer(case: Case) -> naive.Trainer:
     """naive.py's training run from a trace's or trajectory's inputs."""
-    network = model_file.parse(case.inputs[0].tobytes())
-    tensors = [
-        naive.Tensor(int(t["type"]), tuple(int(t[k]) for k in "hwc"), int(t["flagset"]), t["scale"], int(t["zero"]), t["lo"], t["hi"], s_e)
-        for t, s_e in zip(network.tensors, network.tensors["error_scale"], strict=True)
-    ]
-    layers = []
-    for i, r in enumerate(network.layers):
-        pads = tuple(int(r[f"pad_{side}"]) for side in ("top", "bottom", "left", "right"))
-        kernel, stride = (int(r["kernel_h"]), int(r["kernel_w"])), (int(r["stride_h"]), int(r["stride_w"]))
-        weights = [] if network.weights[i] is None else values(network.weights[i])
-        bias = [] if network.biases[i] is None else values(network.biases[i])
-        grid = r["weight_scale"], int(r["weight_zero"])
-        layers.append(naive.Layer(int(r["op"]), int(r["flagset"]), kernel, stride, pads, weights, bias, *grid))
     batch, seed, lmin, lmax, last = (int(v) for v in case.inputs[1][:5])
-    return naive.Trainer(tensors, layers, batch, case.inputs[2][0], seed, lmin, lmax, bool(last))
+    tables = naive.read_model(case.inputs[0].tobytes())
+    return naive.Trainer(*tables, batch, case.inputs[2][0], seed, lmin, lmax, bool(last))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training as a whole: it learns, it repeats itself, it leaves frozen layers alone; and hazards of its arithmetic."""
 
+from dataclasses import replace
+
 import naive
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from fqt_ref import initialize as init
 from fqt_ref import train_step as ts
 from fqt_ref.batch_norm import channel_statistics, fold_batch_norm
 from fqt_ref.datasets import load
+from fqt_ref.errors import FqtError
 from fqt_ref.golden.steps import CONFIGS
 from fqt_ref.kernels.conv2d import conv2d_backward_weight_u8, integer_dot
 from fqt_ref.kernels.softmax_cross_entropy import EXP2_TABLE
@@ -72,6 +75,16 @@ def test_frozen_layers_stay(digits, config):
     first_moving = len(changed) - 2
     assert np.array_equal(start.tensors["scale"][:first_moving], end.tensors["scale"][:first_moving])
     assert accuracy > 0.85
+
+
+def test_a_set_without_training_part_is_not_learnt_from(digits):
+    measured = replace(digits, name="measured", train_x=digits.train_x[:0], train_y=digits.train_y[:0])
+    with pytest.raises(FqtError, match="data set measured has no training samples: it serves `fqt evaluate`"):
+        fresh_network("digits-cnn", "uint8", measured, 0)
+    network = fresh_network("digits-cnn", "uint8", digits, 0)
+    with pytest.raises(FqtError, match="no training samples"):
+        next(train_epochs(network, measured, ts.train_config(1), 1))
+    assert 0 <= evaluate(prepared_state(network), measured.test_x, measured.test_y) <= 1
 
 
 def test_a_rest_smaller_than_a_minibatch_is_applied(digits):

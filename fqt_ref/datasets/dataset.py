@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images as bytes, labels, and what a byte means: real value = scale * (byte - zero).
+    """Samples as bytes, labels, and what a byte means: real value = scale * (byte - zero).
+
+    Samples are images or, of sensors, windows in time [1,W,C] with W moments of C channels. Sets for measuring
+    only have no training part: N = 0.
 
     name        what was loaded; not the name asked for if the content is not that (KMNIST's test part)
-    train_x     uint8[N,H,W,C], C-contiguous; N, H, W, C >= 1
+    train_x     uint8[N,H,W,C], C-contiguous; H, W, C >= 1
     train_y     int64[N], 0..classes-1
     test_x      uint8[M,H,W,C], C-contiguous, M >= 1
     test_y      int64[M], 0..classes-1

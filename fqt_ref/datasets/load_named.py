@@ -13,7 +13,7 @@ from fqt_ref.datasets.idx import read_idx
 from fqt_ref.datasets.labels import checked_labels
 from fqt_ref.datasets.named_set import NamedSet
 from fqt_ref.datasets.npz_archive import read_array
-from fqt_ref.datasets.search import FoundFiles, find_on_this_machine
+from fqt_ref.datasets.search import FoundFiles, find_on_this_machine, not_found
 from fqt_ref.errors import FqtError
 
 _log = logging.getLogger(__name__)
@@ -41,10 +41,7 @@ def load_named(
         try:
             found = cached_or_downloaded(named, download, base_url, cache)
         except DownloadError as error:
-            raise FqtError(
-                f"{named.name}: not found in {', '.join(places)}; download: {error}; to get it, "
-                f"{named.get_it}, and name the folder with --data-dir or FQT_DATA_DIR"
-            ) from error
+            raise not_found(named.name, named.get_it, places, error) from error
     return _read(named, found)
 
 

@@ -3,11 +3,14 @@
 
 import zipfile
 from pathlib import Path
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fqt_ref.errors import FqtError
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def array_names(path: Path) -> tuple[str, ...]:
@@ -50,6 +53,19 @@ def read_array(path: Path, name: str) -> NDArray[np.generic]:
     if not isinstance(array, np.ndarray):  # a member that is no .npy file comes as bytes
         raise FqtError(f"{path}: '{name}' is not a numpy array; write the file with numpy.savez_compressed")
     return array
+
+
+def read_typed(path: Path, name: str, kind: type[Scalar], shape: tuple[int | None, ...]) -> NDArray[Scalar]:
+    """Return one array of an .npz file, of a given type (np.uint8, np.str_, ...) and shape; None is any length from 1.
+
+    Raises FqtError: as read_array does, or another type or shape.
+    """
+    array = read_array(path, name)
+    fits = array.ndim == len(shape) and array.size > 0 and all(a in (b, None) for a, b in zip(shape, array.shape, strict=True))
+    if array.dtype.type is not kind or not fits:
+        wanted = " x ".join("N" if length is None else str(length) for length in shape)
+        raise FqtError(f"{path}: '{name}' is {array.dtype} of shape {array.shape}, not {kind.__name__} of {wanted}; get the file again")
+    return cast(NDArray[Scalar], array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
 def one_line(error: BaseException) -> str:

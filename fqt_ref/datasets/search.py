@@ -2,12 +2,16 @@
 """Finding a named set's files in folders on this machine."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from fqt_ref.datasets.named_set import NAMED_SETS, NamedSet
 from fqt_ref.errors import FqtError
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -41,37 +45,50 @@ def find_in(named: NamedSet, folder: Path) -> FoundFiles | None:
 
 
 def find_on_this_machine(named: NamedSet, data_dir: Path | None) -> tuple[FoundFiles | None, list[str]]:
-    """Return (files, places): what was found, and for a message, where it was sought with what result.
+    """Return (files, places) as search_folders does; the set's system folder comes last.
+
+    Raises FqtError: data_dir is not a folder, or does not hold the set.
+    """
+    found, places = search_folders(named.name, named.get_it, partial(find_in, named), partial(_lack, named), data_dir)
+    if found is None and named.system_folder:
+        found = find_in(named, named.system_folder)
+        places.append(str(named.system_folder))
+    return found, places
+
+
+def search_folders(
+    name: str, get_it: str, find: Callable[[Path], Found | None], lack: Callable[[Path], str], data_dir: Path | None
+) -> tuple[Found | None, list[str]]:
+    """Return (files, places): what find(folder) found, and for a message, where it was sought with what result.
 
     data_dir, if given, is the only place: the data of another place under its name would be a surprise.
-    Otherwise the environment's FQT_DATA_DIR, then the system's folder.
+    Otherwise it is the environment's FQT_DATA_DIR. lack(folder) says why find found nothing, get_it how to
+    get the files.
 
     Raises FqtError: data_dir is not a folder, or does not hold the set.
     """
     if data_dir is not None:
         if not os.path.isdir(data_dir):
-            raise FqtError(f"{named.name}: the data folder {data_dir} does not exist (or is a file); name a folder that exists")
-        found = find_in(named, data_dir)
+            raise FqtError(f"{name}: the data folder {data_dir} does not exist (or is a file); name a folder that exists")
+        found = find(data_dir)
         if found is None:
-            raise FqtError(
-                f"{named.name}: the data folder {data_dir} {_lack(named, data_dir)}; to mend it, {named.get_it}, or choose another folder"
-            )
+            raise FqtError(f"{name}: the data folder {data_dir} {lack(data_dir)}; to mend it, {get_it}, or choose another folder")
         return found, []
-    places = []
     variable = os.environ.get("FQT_DATA_DIR")
     if not variable:
-        places.append("FQT_DATA_DIR (not set)")
-    elif not os.path.isdir(variable):
-        places.append(f"FQT_DATA_DIR={variable} (no such folder)")
-    elif found := find_in(named, Path(variable)):
-        return found, places
-    else:
-        places.append(f"FQT_DATA_DIR={variable} ({_lack(named, Path(variable))})")
-    if named.system_folder:
-        if found := find_in(named, named.system_folder):
-            return found, places
-        places.append(str(named.system_folder))
-    return None, places
+        return None, ["FQT_DATA_DIR (not set)"]
+    if not os.path.isdir(variable):
+        return None, [f"FQT_DATA_DIR={variable} (no such folder)"]
+    found = find(Path(variable))
+    return found, [] if found else [f"FQT_DATA_DIR={variable} ({lack(Path(variable))})"]
+
+
+def not_found(name: str, get_it: str, places: list[str], download: Exception) -> FqtError:
+    """Return the error of a set that is in no place and could not be downloaded either."""
+    return FqtError(
+        f"{name}: not found in {', '.join(places)}; download: {download}; to get it, "
+        f"{get_it}, and name the folder with --data-dir or FQT_DATA_DIR"
+    )
 
 
 def _candidates(named: NamedSet, folder: Path) -> Iterator[Path]:
@@ -106,14 +123,15 @@ def _lack(named: NamedSet, folder: Path) -> str:
     npz = f" (or {', '.join(named.npz_files)}; the last two will do)" if named.npz_files else ""
     if len(missing) < len(named.idx_files):
         return f"lacks {', '.join(missing)} in {candidate}{npz}"
-    if _is_empty(folder):
+    if is_empty(folder):
         return f"is empty: it lacks {', '.join(missing)}{npz}"
     if _is_other_sets(named, folder):
         return f"by its name is another set's, and this one is not in its subfolders {', '.join(named.folders)}"
     return f"lacks {', '.join(missing)}{npz}, also in its subfolders {', '.join(named.folders)}"
 
 
-def _is_empty(folder: Path) -> bool:
+def is_empty(folder: Path) -> bool:
+    """Whether a folder is readable and holds nothing."""
     try:
         return not os.listdir(folder)
     except OSError:  # unreadable is not empty

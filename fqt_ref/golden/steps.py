@@ -8,11 +8,15 @@ import numpy as np
 
 from fqt_ref import model_file
 from fqt_ref import train_step as ts
+from fqt_ref.build import build_network
 from fqt_ref.datasets import load
 from fqt_ref.golden.format import Case
+from fqt_ref.models.describe import graph_of
+from fqt_ref.models.digits_graph import digits_graph
 from fqt_ref.network import SAMPLES, Network
 from fqt_ref.state import state_checksum, trace, trace_bytes
-from fqt_ref.training import flat, fresh_network, prepared_state
+from fqt_ref.training import CALIBRATION_SAMPLES, flat, fresh_network, prepared_state
+from fqt_ref.training_plan import plan_network
 
 CONFIGS = ("uint8", "mixed", "float32")
 TRAJECTORY_STEPS = 240
@@ -86,6 +90,19 @@ def traces() -> Iterator[tuple[str, Case]]:
     for config in CONFIGS:
         for lambda_min, train_last in ((1.0, None), (0.3, None), (1.0, 2)):
             yield f"train_step_{config}", case("digits-cnn", config, lambda_min, train_last)
+        for train_last, per_channel in ((None, False), (None, True), (4, config == "mixed")):
+            if config != "float32" or not per_channel:
+                yield f"train_step_graph_{config}", graph_case(data, config, train_last, per_channel)
+
+
+def graph_case(data, config: str, train_last: int | None, per_channel: bool) -> Case:
+    """A trace of a residual network with every operator; with train_last 4 the first trained layer lies inside the residual block."""
+    graph = graph_of("digits-graph", digits_graph(data.train_x.shape[1:], data.classes), data.train_x.shape[1:])
+    samples = data.train_x[:CALIBRATION_SAMPLES]
+    network = build_network(graph, config, samples, data.scale, data.zero, 3, train_last, per_channel=per_channel)
+    settings = ts.train_config(2, 0.01, 0.5, 1.0, seed=5)
+    title = f"{config}, last {train_last}, {'grid a channel' if per_channel else 'one grid'}"
+    return trace_case(title, network, settings, flat(data.train_x[:3]), data.train_y[:3], 4)
 
 
 def sealed(data: bytes) -> bytes:
@@ -101,6 +118,7 @@ def model_errors() -> Iterator[Case]:
         return sealed(good[:at] + value + good[at + len(value) :])
 
     tensor, layer = 64, 64 + 3 * 48
+    grid = int(np.frombuffer(good, "<u4", 1, layer + 24)[0])
     files = {
         "empty": b"",
         "cut in the header": good[:40],
@@ -122,10 +140,16 @@ def model_errors() -> Iterator[Case]:
         "zero point 256": patched(tensor + 12, (256).to_bytes(4, "little")),
         "operator 9": patched(layer, b"\x09"),
         "layer reads itself": patched(layer + 2, b"\1"),
-        "stride 0": patched(layer + 10, bytes(2)),
-        "weights outside": patched(layer + 20, (len(good)).to_bytes(4, "little")),
-        "weight size overflows": patched(layer + 24, b"\xff\xff\xff\xff"),
-        "weight scale infinite": patched(layer + 36, np.float32(np.inf).tobytes()),
+        "stride 0": patched(layer + 12, bytes(2)),
+        "dilation 2 of a linear layer": patched(layer + 16, b"\2"),
+        "two weight grids": patched(layer + 22, b"\2"),
+        "weight grids outside": patched(layer + 24, (len(good) - 4).to_bytes(4, "little")),
+        "weights outside": patched(layer + 28, (len(good)).to_bytes(4, "little")),
+        "weight size overflows": patched(layer + 32, b"\xff\xff\xff\xff"),
+        "weight scale infinite": patched(grid, np.float32(np.inf).tobytes()),
+        "feature outside its arena": patched(tensor + 48 + 28, (1 << 20).to_bytes(4, "little")),
+        "feature and error share bytes": patched(tensor + 48 + 32, good[tensor + 48 + 28 : tensor + 48 + 32]),
+        "inference arena misaligned": patched(40, b"\1"),
         "input wider than weights": patched(tensor + 2, (9).to_bytes(2, "little")),
         "fan-in beyond the bound": wide_model(),
         "good": good,
@@ -141,10 +165,13 @@ def wide_model() -> bytes:
     tensors, layers = np.zeros(2, TENSOR), np.zeros(1, LAYER)
     tensors["type"], tensors["h"], tensors["w"], tensors["scale"] = U8, 1, 1, 1
     tensors["c"] = (model_file.MAX_FAN_IN + 1, 1)
-    layers["op"], layers["output"], layers["weight_scale"] = LINEAR, 1, 1
-    layers["kernel_h"] = layers["kernel_w"] = layers["stride_h"] = layers["stride_w"] = 1
-    weights = np.zeros((1, 1, 1, tensors["c"][0]), np.uint8)
-    return model_file.file_bytes(Network("wide", tensors, layers, [weights], [np.zeros(1, np.int32)]))
+    layers["op"], layers["output"], layers["grids"] = LINEAR, 1, 1
+    for field in ("kernel_h", "kernel_w", "stride_h", "stride_w", "dilation_h", "dilation_w"):
+        layers[field] = 1
+    weights, grid = np.zeros((1, 1, 1, tensors["c"][0]), np.uint8), (np.ones(1, np.float32), np.zeros(1, np.int32))
+    network = Network("wide", tensors, layers, [weights], [np.zeros(1, np.int32)], [grid])
+    plan_network(network)
+    return model_file.file_bytes(network)
 
 
 def error_of(data: bytes) -> int:

@@ -3,8 +3,8 @@
 
 import numpy as np
 
-from fqt_ref.arithmetic import ERROR_MAX, requantize
 from fqt_ref.jit import njit
+from fqt_ref.kernels.activation import activate_f32, requantize_rows, send_error_f32, send_error_u8, widen_extremes
 from fqt_ref.sparse_update import channel_norms
 
 LARGEST_INPUT = 255  # |x - z_x|
@@ -12,11 +12,12 @@ EXACT_IN_FLOAT32 = 1 << 24
 
 
 @njit
-def taps(position, stride, pad, kernel, size):
+def taps(position, stride, pad, kernel, dilation, size):
     """The taps k of one axis that lie inside the input: (first, one past the last, input index of the first)."""
     origin = position * stride - pad
-    first = max(0, -origin)
-    return first, min(kernel, size - origin), origin + first
+    first = (max(0, -origin) + dilation - 1) // dilation
+    last = (max(0, size - origin) + dilation - 1) // dilation
+    return first, min(kernel, last), origin + first * dilation
 
 
 @njit
@@ -27,8 +28,8 @@ def fill_taps(g, channels, table):
         for kx in range(g.kernel_w):
             for ci in range(channels):
                 for position in range(table.shape[1]):
-                    iy = position // g.out_w * g.stride_h + ky - g.pad_top
-                    ix = position % g.out_w * g.stride_w + kx - g.pad_left
+                    iy = position // g.out_w * g.stride_h + ky * g.dilation_h - g.pad_top
+                    ix = position % g.out_w * g.stride_w + kx * g.dilation_w - g.pad_left
                     inside = 0 <= iy < g.in_h and 0 <= ix < g.in_w
                     table[k, position] = (iy * g.in_w + ix) * channels + ci if inside else g.in_h * g.in_w * channels
                 k += 1
@@ -87,27 +88,6 @@ def add_products(columns, weights, acc):
 
 
 @njit
-def requantize_row(acc, requantizer, zero_y, lower, y):
-    """y = clamp(requantize(acc) + z_y, lower, 255). acc: int32[n]; y: uint8[n]."""
-    mantissa, pre, post = requantizer
-    for i in range(acc.size):
-        value = requantize(acc[i], mantissa, pre, post) + np.int32(zero_y)
-        y[i] = np.uint8(min(max(value, np.int32(lower)), np.int32(255)))
-
-
-@njit
-def widen_extremes(acc, extremes):
-    """extremes[0], extremes[1] = least and greatest accumulator seen. acc, extremes: int32."""
-    low = extremes[0]
-    high = extremes[1]
-    for i in range(acc.size):
-        low = min(low, acc[i])
-        high = max(high, acc[i])
-    extremes[0] = low
-    extremes[1] = high
-
-
-@njit
 def largest_norm(rows):
     """Largest l1 norm of a row. rows: int32[n, m]."""
     largest = 0
@@ -120,12 +100,12 @@ def largest_norm(rows):
 
 
 @njit
-def conv2d_forward_u8(requantizer, zero_y, lower, columns, weights_c, weights_t, bias_acc, y, acc, extremes):
-    """Eq. 3, quantized: y = clamp(requantize(bias_acc + sum (x - z_x)(w - z_w)) + z_y, lower, 255).
+def conv2d_forward_u8(requantizers, zero_y, lower, upper, columns, weights_c, weights_t, bias_acc, y, acc, extremes):
+    """Eq. 3, quantized: y = clamp(requantize(bias_acc + sum (x - z_x)(w - z_w)) + z_y, lower, upper).
 
-    columns: float32[fan_in, positions], see im2col; weights_c: int32[out, fan_in]; weights_t: float32[fan_in, out];
-    bias_acc: int32[out]; y: uint8[positions * out]; acc: int32[positions * out], scratch;
-    extremes: int32[2], least and greatest accumulator, widened.
+    requantizers: int64[n, 3], one a weight grid; columns: float32[fan_in, positions], see im2col; weights_c: int32[out, fan_in];
+    weights_t: float32[fan_in, out]; bias_acc: int32[out]; y: uint8[positions * out]; acc: int32[positions * out], scratch;
+    extremes: int32[n, 2], least and greatest accumulator of each grid, widened.
     """
     sums = acc.reshape((columns.shape[1], bias_acc.size))
     integer_dot(columns.T, weights_t, LARGEST_INPUT * largest_norm(weights_c), sums)
@@ -133,19 +113,12 @@ def conv2d_forward_u8(requantizer, zero_y, lower, columns, weights_c, weights_t,
         row = sums[position]
         for co in range(row.size):
             row[co] += bias_acc[co]
-    widen_extremes(acc, extremes)
-    requantize_row(acc, requantizer, zero_y, lower, y)
+    widen_extremes(sums, extremes)
+    requantize_rows(sums, requantizers, zero_y, lower, upper, y)
 
 
 @njit
-def relu_f32(y):
-    """y = +0 where not y > 0, in place. y: float32[n]."""
-    for i in range(y.size):
-        y[i] = y[i] if y[i] > np.float32(0) else np.float32(0)
-
-
-@njit
-def conv2d_forward_f32(relu, columns, weights_c, bias, y, acc):
+def conv2d_forward_f32(act, columns, weights_c, bias, y, acc):
     """Eq. 3 in float32: sums start at the bias and run over ky, kx, ci (SPEC.md 4.2).
 
     columns: float32[fan_in, positions]; weights_c: float32[out, fan_in]; y: float32[positions, out]; acc: float32[positions], scratch.
@@ -153,8 +126,7 @@ def conv2d_forward_f32(relu, columns, weights_c, bias, y, acc):
     for co in range(bias.size):
         acc[:] = bias[co]
         add_products(columns, weights_c[co], acc)
-        if relu:
-            relu_f32(acc)
+        activate_f32(act, acc)
         for p in range(acc.size):
             y[p, co] = acc[p]
 
@@ -163,65 +135,38 @@ def conv2d_forward_f32(relu, columns, weights_c, bias, y, acc):
 def scatter_error(g, error, weights_c, dx):
     """dx += sum e * w: raster order of the outputs, then co. error: [positions, out]; weights_c: [out, fan_in]; dx: [h * w * c]."""
     for position in range(g.out_h * g.out_w):
-        ky0, ky1, iy = taps(position // g.out_w, g.stride_h, g.pad_top, g.kernel_h, g.in_h)
-        kx0, kx1, ix = taps(position % g.out_w, g.stride_w, g.pad_left, g.kernel_w, g.in_w)
-        length = (kx1 - kx0) * g.in_c
+        ky0, ky1, iy = taps(position // g.out_w, g.stride_h, g.pad_top, g.kernel_h, g.dilation_h, g.in_h)
+        kx0, kx1, ix = taps(position % g.out_w, g.stride_w, g.pad_left, g.kernel_w, g.dilation_w, g.in_w)
+        run = kx1 - kx0 if g.dilation_w == 1 else 1  # taps whose inputs are neighbours
+        length = run * g.in_c
         for co in range(g.out_c):
             e = error[position, co]
             if e != 0:  # most errors are 0 behind max pooling, a mask or a sparse selection
                 for ky in range(ky0, ky1):
-                    start = ((iy + ky - ky0) * g.in_w + ix) * g.in_c
-                    out = dx[start : start + length]
-                    k = (ky * g.kernel_w + kx0) * g.in_c
-                    row = weights_c[co, k : k + length]
-                    for j in range(length):
-                        out[j] += e * row[j]
+                    row_start = (iy + (ky - ky0) * g.dilation_h) * g.in_w + ix
+                    for kx in range(kx0, kx1, max(run, 1)):
+                        start = (row_start + (kx - kx0) * g.dilation_w) * g.in_c
+                        out = dx[start : start + length]
+                        k = (ky * g.kernel_w + kx) * g.in_c
+                        row = weights_c[co, k : k + length]
+                        for j in range(length):
+                            out[j] += e * row[j]
 
 
 @njit
-def requantize_error(sums, requantizer, x, zero_x, masked, dx):
-    """dx = clamp(requantize(sum), -127, 127), 0 where x <= z_x behind a ReLU. Returns the largest |sum| of the unmasked.
-
-    sums: int32[n]; x: uint8[n], the input; dx: int8[n].
-    """
-    mantissa, pre, post = requantizer
-    lowest = np.int32(zero_x) if masked else np.int32(-1)
-    largest = np.int32(0)
-    for i in range(sums.size):
-        value = sums[i] if x[i] > lowest else np.int32(0)
-        largest = max(largest, np.int32(abs(value)))
-        sums[i] = value
-    for i in range(sums.size):
-        value = requantize(sums[i], mantissa, pre, post)
-        dx[i] = np.int8(min(max(value, np.int32(-ERROR_MAX)), np.int32(ERROR_MAX)))
-    return largest
-
-
-@njit
-def conv2d_backward_input_u8(g, requantizer, zero_x, masked, error, weights_c, x, dx, sums):
-    """Eq. 4. error: int32[positions, out]; weights_c: int32[out, fan_in]; x: uint8[h * w * c]; dx: int8[h * w * c]; sums: int32, scratch.
-
-    Returns the largest |sum|, from which the error scale is found (SPEC.md 8).
-    """
+def conv2d_backward_input_u8(g, requantizer, passing, accumulate, error, weights_c, x, dx, sums):
+    """Eq. 4. error: int32[positions, out], times K; weights_c: int32[out, fan_in]; sums: int32[h * w * c]; x, dx: see send_error_u8."""
     sums[:] = 0
     scatter_error(g, error, weights_c, sums)
-    return requantize_error(sums, requantizer, x, zero_x, masked, dx)
+    return send_error_u8(requantizer, passing, accumulate, sums, x, dx)
 
 
 @njit
-def mask_error_f32(x, masked, dx):
-    """dx = +0 where not x > 0 behind a ReLU, in place."""
-    if masked:
-        for i in range(x.size):
-            dx[i] = dx[i] if x[i] > np.float32(0) else np.float32(0)
-
-
-@njit
-def conv2d_backward_input_f32(g, masked, error, weights_c, x, dx):
-    """Eq. 1 in float32. error: float32[positions, out]; weights_c: float32[out, fan_in]; x, dx: float32[h * w * c]."""
-    dx[:] = 0
-    scatter_error(g, error, weights_c, dx)
-    mask_error_f32(x, masked, dx)
+def conv2d_backward_input_f32(g, act, accumulate, error, weights_c, x, dx, sums):
+    """Eq. 1 in float32. error: float32[positions, out]; weights_c: float32[out, fan_in]; x, dx: float32[h * w * c]; sums: scratch."""
+    sums[:] = 0
+    scatter_error(g, error, weights_c, sums)
+    send_error_f32(act, accumulate, sums, x, dx)
 
 
 @njit

@@ -8,7 +8,7 @@ conv2d with one channel).
 import numpy as np
 
 from fqt_ref.jit import njit
-from fqt_ref.kernels.conv2d import mask_error_f32, relu_f32, requantize_error, requantize_row, widen_extremes
+from fqt_ref.kernels.activation import activate_f32, requantize_rows, send_error_f32, send_error_u8, widen_extremes
 
 
 @njit
@@ -32,27 +32,26 @@ def add_products(table, padded, weights_t, acc):
 
 
 @njit
-def depthwise_conv2d_forward_u8(requantizer, zero_y, lower, table, padded, weights_t, bias_acc, y, acc, extremes):
-    """Eq. 3, quantized: y = clamp(requantize(bias_acc + sum (x - z_x)(w - z_w)) + z_y, lower, 255).
+def depthwise_conv2d_forward_u8(requantizers, zero_y, lower, upper, table, padded, weights_t, bias_acc, y, acc, extremes):
+    """Eq. 3, quantized: y = clamp(requantize(bias_acc + sum (x - z_x)(w - z_w)) + z_y, lower, upper).
 
-    table: uint32[taps, positions]; padded: int32[pixels + 1, c]; weights_t: int32[taps, c]; bias_acc: int32[c]; y: uint8[positions * c];
-    acc: int32[positions * c], scratch; extremes: int32[2], least and greatest accumulator, widened.
+    requantizers: int64[n, 3], one a weight grid; table: uint32[taps, positions]; padded: int32[pixels + 1, c]; weights_t: int32[taps, c];
+    bias_acc: int32[c]; y: uint8[positions * c]; acc: int32[positions * c], scratch; extremes: int32[n, 2], widened.
     """
     sums = acc.reshape((table.shape[1], bias_acc.size))
     sums[:] = bias_acc
     add_products(table, padded, weights_t, sums)
-    widen_extremes(acc, extremes)
-    requantize_row(acc, requantizer, zero_y, lower, y)
+    widen_extremes(sums, extremes)
+    requantize_rows(sums, requantizers, zero_y, lower, upper, y)
 
 
 @njit
-def depthwise_conv2d_forward_f32(relu, table, padded, weights_t, bias, y):
+def depthwise_conv2d_forward_f32(act, table, padded, weights_t, bias, y):
     """Eq. 3 in float32: sums start at the bias and run over ky, kx. padded, weights_t, bias: float32; y: float32[positions * c]."""
     sums = y.reshape((table.shape[1], bias.size))
     sums[:] = bias
     add_products(table, padded, weights_t, sums)
-    if relu:
-        relu_f32(y)
+    activate_f32(act, y)
 
 
 @njit
@@ -67,23 +66,19 @@ def spread_error(table, error, weights_t, dx):
 
 
 @njit
-def depthwise_conv2d_backward_input_u8(requantizer, zero_x, masked, table, error, weights_t, x, dx, sums):
-    """Eq. 4. error: int32[positions, c]; x: uint8[pixels * c]; dx: int8[pixels * c]; sums: int32[pixels * c + c], scratch.
-
-    Returns the largest |sum|, from which the error scale is found (SPEC.md 8).
-    """
+def depthwise_conv2d_backward_input_u8(requantizer, passing, accumulate, table, error, weights_t, x, dx, sums):
+    """Eq. 4. error: int32[positions, c], times K; sums: int32[pixels * c + c], scratch; x, dx, result: see send_error_u8."""
     sums[:] = 0
     spread_error(table, error, weights_t, sums.reshape((sums.size // weights_t.shape[1], weights_t.shape[1])))
-    return requantize_error(sums[: x.size], requantizer, x, zero_x, masked, dx)
+    return send_error_u8(requantizer, passing, accumulate, sums[: x.size], x, dx)
 
 
 @njit
-def depthwise_conv2d_backward_input_f32(masked, table, error, weights_t, x, dx, sums):
+def depthwise_conv2d_backward_input_f32(act, accumulate, table, error, weights_t, x, dx, sums):
     """Eq. 1 in float32. error: float32[positions, c]; x, dx: float32[pixels * c]; sums: float32[pixels * c + c], scratch."""
     sums[:] = 0
     spread_error(table, error, weights_t, sums.reshape((sums.size // weights_t.shape[1], weights_t.shape[1])))
-    dx[:] = sums[: x.size]
-    mask_error_f32(x, masked, dx)
+    send_error_f32(act, accumulate, sums[: x.size], x, dx)
 
 
 @njit

@@ -15,19 +15,19 @@ def dequantize_forward(zero, scale, x, y):
 
 
 @njit
-def dequantize_backward(zero, masked, error_scale, error, x, dx):
-    """dx = clamp(round(e / s_e), -127, 127), 0 where x <= z behind a ReLU. error: float32[n]; x: uint8[n]; dx: int8[n].
+def dequantize_backward(passing, error_scale, error, x, dx):
+    """dx = clamp(round(e / s_e), -127, 127), 0 where the input does not pass. error: float32[n]; x: uint8[n]; dx: int8[n].
 
-    Returns the largest |e| of the unmasked, a float32.
+    Returns the largest |e| of those that pass, a float32.
     """
     inverse = np.float32(1) / error_scale
     limit = np.float32(ERROR_MAX)
     largest = np.float32(0)
     for i in range(x.size):
-        if masked and x[i] <= zero:
-            dx[i] = 0
-        else:
+        if passing[0] < x[i] < passing[1]:
             e = error[i]
             largest = max(largest, abs(e))
             dx[i] = np.int8(fround(min(max(e * inverse, -limit), limit)))
+        else:
+            dx[i] = 0
     return largest

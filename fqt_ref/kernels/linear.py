@@ -4,7 +4,7 @@
 import numpy as np
 
 from fqt_ref.jit import njit
-from fqt_ref.kernels.conv2d import mask_error_f32, relu_f32, requantize_error, requantize_row, widen_extremes
+from fqt_ref.kernels.activation import activate_f32, requantize_rows, send_error_f32, send_error_u8, widen_extremes
 
 
 @njit
@@ -26,21 +26,21 @@ def add_products(x, weights_t, acc):
 
 
 @njit
-def linear_forward_u8(requantizer, zero_y, lower, x, weights_t, bias_acc, y, acc, extremes):
-    """Eq. 3, quantized. x: int32[in], x - z_x; weights_t: int32[in, out]; bias_acc, acc: int32[out]; y: uint8[out]; extremes: int32[2]."""
+def linear_forward_u8(requantizers, zero_y, lower, upper, x, weights_t, bias_acc, y, acc, extremes):
+    """Eq. 3, quantized. x: int32[in], x - z_x; weights_t: int32[in, out]; bias_acc, acc: int32[out]; y: uint8[out]."""
     acc[:] = bias_acc
     add_products(x, weights_t, acc)
-    widen_extremes(acc, extremes)
-    requantize_row(acc, requantizer, zero_y, lower, y)
+    sums = acc.reshape((1, acc.size))
+    widen_extremes(sums, extremes)
+    requantize_rows(sums, requantizers, zero_y, lower, upper, y)
 
 
 @njit
-def linear_forward_f32(relu, x, weights_t, bias, y):
+def linear_forward_f32(act, x, weights_t, bias, y):
     """Eq. 3 in float32: sums start at the bias, k ascending. x: float32[in]; weights_t: float32[in, out]; y: float32[out]."""
     y[:] = bias
     add_products(x, weights_t, y)
-    if relu:
-        relu_f32(y)
+    activate_f32(act, y)
 
 
 @njit
@@ -55,22 +55,19 @@ def spread_error(error, weights_c, dx):
 
 
 @njit
-def linear_backward_input_u8(requantizer, zero_x, masked, error, weights_c, x, dx, sums):
-    """Eq. 4. error: int32[out]; weights_c: int32[out, in]; x: uint8[in]; dx: int8[in]; sums: int32[in], scratch.
-
-    Returns the largest |sum|, from which the error scale is found (SPEC.md 8).
-    """
+def linear_backward_input_u8(requantizer, passing, accumulate, error, weights_c, x, dx, sums):
+    """Eq. 4. error: int32[out], times K; weights_c: int32[out, in]; sums: int32[in], scratch; x, dx, result: see send_error_u8."""
     sums[:] = 0
     spread_error(error, weights_c, sums)
-    return requantize_error(sums, requantizer, x, zero_x, masked, dx)
+    return send_error_u8(requantizer, passing, accumulate, sums, x, dx)
 
 
 @njit
-def linear_backward_input_f32(masked, error, weights_c, x, dx):
-    """Eq. 1 in float32. error: float32[out]; x, dx: float32[in]."""
-    dx[:] = np.float32(0)
-    spread_error(error, weights_c, dx)
-    mask_error_f32(x, masked, dx)
+def linear_backward_input_f32(act, accumulate, error, weights_c, x, dx, sums):
+    """Eq. 1 in float32. error: float32[out]; x, dx: float32[in]; sums: float32[in], scratch."""
+    sums[:] = np.float32(0)
+    spread_error(error, weights_c, sums)
+    send_error_f32(act, accumulate, sums, x, dx)
 
 
 @njit

@@ -5,6 +5,7 @@ import numpy as np
 
 from fqt_ref.arithmetic import ERROR_MAX
 from fqt_ref.jit import njit
+from fqt_ref.kernels.activation import send_error_f32
 
 
 @njit
@@ -41,23 +42,21 @@ def route_error(g, x, error, dx):
 
 
 @njit
-def max_pool2d_backward_u8(g, zero_x, masked, x, error, dx, sums):
-    """The error goes to the maximum, same scale; 0 where x <= z_x behind a ReLU. sums: int32[in_h, in_w, c], scratch; dx: int8."""
+def max_pool2d_backward_u8(g, passing, x, error, dx, sums):
+    """The error goes to the maximum, same scale; 0 where the input does not pass. sums: int32[in_h, in_w, c], scratch; dx: int8."""
     sums[:] = 0
     route_error(g, x, error, sums)
-    lowest = np.int32(zero_x) if masked else np.int32(-1)
+    lowest, highest = np.int32(passing[0]), np.int32(passing[1])
     flat, values, out = sums.reshape(sums.size), x.reshape(x.size), dx.reshape(dx.size)
     for i in range(flat.size):
-        value = flat[i] if values[i] > lowest else np.int32(0)
+        value = flat[i] if (values[i] > lowest) & (values[i] < highest) else np.int32(0)
         out[i] = np.int8(min(max(value, np.int32(-ERROR_MAX)), np.int32(ERROR_MAX)))
 
 
 @njit
-def max_pool2d_backward_f32(g, masked, x, error, dx):
-    """The error goes to the maximum; +0 where not x > 0 behind a ReLU. dx: float32[in_h, in_w, c]."""
+def max_pool2d_backward_f32(g, act, x, error, dx):
+    """The error goes to the maximum; +0 where the input does not pass. dx: float32[in_h, in_w, c]."""
     dx[:] = np.float32(0)
     route_error(g, x, error, dx)
-    if masked:
-        values, out = x.reshape(x.size), dx.reshape(dx.size)
-        for i in range(out.size):
-            out[i] = out[i] if values[i] > np.float32(0) else np.float32(0)
+    out = dx.reshape(dx.size)
+    send_error_f32(act, False, out, x.reshape(x.size), out)

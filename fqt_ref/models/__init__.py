@@ -4,8 +4,9 @@
 from collections.abc import Callable
 
 from fqt_ref.errors import FqtError
-from fqt_ref.models.describe import Conv2d, DepthwiseConv2d, Layer, Linear, MaxPool2d
+from fqt_ref.models.describe import Add, AvgPool2d, Conv2d, DepthwiseConv2d, Layer, Linear, MaxPool2d, same
 from fqt_ref.models.digits_cnn import digits_cnn
+from fqt_ref.models.digits_graph import digits_graph
 from fqt_ref.models.digits_mlp import digits_mlp
 from fqt_ref.models.mnist_cnn import mnist_cnn
 
@@ -13,9 +14,10 @@ NETWORKS: dict[str, Callable[[tuple[int, int, int], int], list[Layer]]] = {
     "mnist-cnn": mnist_cnn,
     "digits-cnn": digits_cnn,
     "digits-mlp": digits_mlp,
+    "digits-graph": digits_graph,
 }
 
-__all__ = ["NETWORKS", "Conv2d", "DepthwiseConv2d", "Layer", "Linear", "MaxPool2d", "describe_network"]
+__all__ = ["NETWORKS", "Add", "AvgPool2d", "Conv2d", "DepthwiseConv2d", "Layer", "Linear", "MaxPool2d", "describe_network", "same"]
 
 
 def describe_network(name: str, input_shape: tuple[int, int, int], classes: int) -> list[Layer]:

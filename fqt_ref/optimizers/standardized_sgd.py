@@ -98,40 +98,44 @@ def grid_of_range(lo, hi, scale, zero):
 
 
 @njit
-def round_weights(m, zero, key, bits, moved, weights, gradient):
+def round_weights(m, zero, key, first, bits, moved, weights, gradient):
     """Stochastic rounding to 2^-bits of a step; the byte takes the nearest whole step, the gradient starts with the rest.
 
-    m: old scale / new scale / 65536; moved: int64[n]; weights: uint8[n]; gradient: int32[n].
+    m: old scale / new scale / 65536; first: index of moved[0] in the layer; moved: int64[n]; weights: uint8[n]; gradient: int32[n].
     """
     fine = m * np.float32(1 << bits)
     for i in range(moved.size):
-        value = rescale(moved[i], fine, random_word(key, i))
+        value = rescale(moved[i], fine, random_word(key, first + i))
         whole = (value + half_of(bits)) >> bits
         weights[i] = clamp(whole + zero, 0, 255)
         gradient[i] = value - (whole << bits) if weights[i] == whole + zero else 0
 
 
 @njit
-def update_weights_u8(scale, zero, rate, batch, key, bits, weights, gradient, chosen, moved):
-    """The update of one quantized layer. Returns its new (scale, zero point).
+def update_weights_u8(scales, zeros, rate, batch, key, bits, weights, gradient, chosen, moved):
+    """The update of one quantized layer, its grids (scales: float32[n], zeros: int32[n], n = 1 or out) in place.
 
-    weights: uint8[out, n], in place; gradient: int32[out, n]: in: 2^bits G + residual, out: the new residuals;
-    chosen: int32[out], samples that kept the channel; moved: int64[out, n], scratch; key: random key of this update and layer.
+    weights: uint8[out, fan_in], in place; gradient: int32[out, fan_in]: in: 2^bits G + residual, out: the new residuals;
+    chosen: int32[out], samples that kept the channel; moved: int64[out, fan_in], scratch; key: random key of this update and layer.
     """
-    lowest = 0
-    highest = 0
     residual = np.empty(weights.shape[1], np.int64)
-    for co in range(weights.shape[0]):
-        channel_rate = rate * (np.float32(chosen[co]) / np.float32(batch))
-        row = moved[co]
-        move_weights(weights[co], zero, scale, channel_rate, gradient[co], bits, row, residual)
-        for i in range(row.size):
-            lowest = min(lowest, row[i])
-            highest = max(highest, row[i])
-    new_scale, new_zero = adapt_grid(scale, zero, lowest, highest)
-    m = (scale / new_scale) / WEIGHT_UNIT
-    round_weights(m, new_zero, key, bits, moved.reshape(moved.size), weights.reshape(weights.size), gradient.reshape(gradient.size))
-    return new_scale, new_zero
+    rows = weights.shape[0] // scales.size  # output channels of a grid
+    for g in range(scales.size):
+        first, last = g * rows, (g + 1) * rows
+        lowest = 0
+        highest = 0
+        for co in range(first, last):
+            channel_rate = rate * (np.float32(chosen[co]) / np.float32(batch))
+            row = moved[co]
+            move_weights(weights[co], zeros[g], scales[g], channel_rate, gradient[co], bits, row, residual)
+            for i in range(row.size):
+                lowest = min(lowest, row[i])
+                highest = max(highest, row[i])
+        new_scale, new_zero = adapt_grid(scales[g], np.int64(zeros[g]), lowest, highest)
+        m = (scales[g] / new_scale) / WEIGHT_UNIT
+        scales[g], zeros[g] = new_scale, new_zero
+        for co in range(first, last):
+            round_weights(m, new_zero, key, co * weights.shape[1], bits, moved[co], weights[co], gradient[co])
 
 
 @njit

@@ -9,6 +9,7 @@
 #define FQT_FQT_H
 
 #include <fqt/arithmetic.h>
+#include <fqt/config.h>
 #include <fqt/kernels.h>
 #include <fqt/model_file.h>
 #include <fqt/network.h>

@@ -9,18 +9,28 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FQT_FORMAT_VERSION 1u
+#define FQT_FORMAT_VERSION 2u
 #define FQT_ARITHMETIC_VERSION 1u
-#define FQT_MAX_LAYERS 64u
+#define FQT_MAX_LAYERS 255u
 #define FQT_MAX_CLASSES 512u
 #define FQT_MAX_FAN_IN 24576u    /**< forward sums stay within 32 bits (SPEC.md section 9) */
 #define FQT_MAX_FAN_OUT 57344u   /**< error sums stay within 32 bits */
 #define FQT_MAX_GRADIENTS 65536u /**< positions * batch size: gradient sums stay within 32 bits */
+#define FQT_NO_OFFSET UINT32_MAX /**< a buffer that does not exist */
 
 enum fqt_type { FQT_U8 = 1, FQT_F32 = 2 };
-enum fqt_tensor_flags { FQT_TENSOR_RELU = 1, FQT_TENSOR_ADAPTIVE = 2 };
-enum fqt_op { FQT_CONV2D = 1, FQT_LINEAR = 2, FQT_MAX_POOL2D = 3, FQT_DEQUANTIZE = 4, FQT_DEPTHWISE_CONV2D = 5 };
-enum fqt_layer_flags { FQT_LAYER_RELU = 1, FQT_LAYER_TRAINABLE = 2 };
+enum fqt_tensor_flags { FQT_TENSOR_RELU = 1, FQT_TENSOR_ADAPTIVE = 2, FQT_TENSOR_RELU6 = 4 };
+enum fqt_op {
+    FQT_CONV2D = 1,
+    FQT_LINEAR = 2,
+    FQT_MAX_POOL2D = 3,
+    FQT_DEQUANTIZE = 4,
+    FQT_DEPTHWISE_CONV2D = 5,
+    FQT_AVG_POOL2D = 6,
+    FQT_ADD = 7,
+    FQT_HARD_SWISH = 8,
+};
+enum fqt_layer_flags { FQT_LAYER_RELU = 1, FQT_LAYER_TRAINABLE = 2, FQT_LAYER_RELU6 = 4 };
 
 /** The file's header, byte for byte. */
 struct fqt_model_header {
@@ -33,7 +43,9 @@ struct fqt_model_header {
     uint32_t n_layers;
     uint32_t tensors_offset;
     uint32_t layers_offset;
-    uint32_t reserved[3];
+    uint32_t training_arena;
+    uint32_t inference_arena;
+    uint32_t reserved;
     char name[16];
 };
 
@@ -46,23 +58,25 @@ struct fqt_tensor_record {
     int32_t zero;
     float lo, hi;
     float error_scale;
-    uint32_t reserved[5];
+    uint32_t feature_offset, error_offset; /**< in the training arena */
+    uint32_t inference_offset;             /**< in the inference arena */
+    uint32_t reserved[2];
 };
 
 /** A layer in the file, byte for byte. */
 struct fqt_layer_record {
     uint8_t op;
     uint8_t flags;
-    uint16_t input, output;
+    uint16_t input, input2, output;
     uint16_t kernel_h, kernel_w;
     uint16_t stride_h, stride_w;
+    uint8_t dilation_h, dilation_w;
     uint8_t pad_top, pad_bottom, pad_left, pad_right;
-    uint16_t reserved16;
+    uint16_t grids;
+    uint32_t grid_offset;
     uint32_t weight_offset, weight_bytes;
     uint32_t bias_offset, bias_bytes;
-    float weight_scale;
-    int32_t weight_zero;
-    uint32_t reserved[4];
+    uint32_t reserved[5];
 };
 
 /** A model file that was checked. Points into the file, which has to stay. */
@@ -86,6 +100,21 @@ uint32_t fqt_crc32(uint32_t crc, const void *data, size_t size);
 /** Number of elements of a tensor, up to 2^48. */
 uint64_t fqt_tensor_elements(const struct fqt_tensor_record *tensor);
 
+/** Bytes of tensor t's values, and of an error at it. */
+uint64_t fqt_tensor_bytes(const struct fqt_model *model, uint32_t t);
+
+/** What tensor t's values have passed; its errors pass it, too. */
+enum fqt_activation fqt_tensor_activation(const struct fqt_model *model, uint32_t t);
+
+/** Whether training sends errors to tensor t (SPEC.md section 7). */
+bool fqt_tensor_carries_error(const struct fqt_model *model, uint32_t t);
+
+/** The last layer that reads tensor t; the number of layers if none does. */
+uint32_t fqt_tensor_last_reader(const struct fqt_model *model, uint32_t t);
+
+/** Whether layer l reads tensor t. */
+bool fqt_layer_reads(const struct fqt_model *model, uint32_t l, uint32_t t);
+
 /** Whether a layer has weights. */
 bool fqt_layer_has_weights(const struct fqt_layer_record *layer);
 
@@ -96,6 +125,10 @@ bool fqt_layer_trains(const struct fqt_layer_record *layer);
  * of a depthwise convolution one channel's kernel. */
 uint32_t fqt_layer_fan_in(const struct fqt_model *model, uint32_t l);
 
+/** Products in one sum of an error that layer l sends to its input: kernel_h * kernel_w * out_c;
+ * of a depthwise convolution one channel's kernel. */
+uint32_t fqt_layer_fan_out(const struct fqt_model *model, uint32_t l);
+
 /** Output channels of layer l. */
 uint32_t fqt_layer_outputs(const struct fqt_model *model, uint32_t l);
 
@@ -105,8 +138,8 @@ enum fqt_type fqt_layer_type(const struct fqt_model *model, uint32_t l);
 /** Shape of layer l's work; linear layers are flattened. */
 struct fqt_geometry fqt_layer_geometry(const struct fqt_model *model, uint32_t l);
 
-/** Index of the first trained layer; the number of layers if none is. */
-uint32_t fqt_first_trained(const struct fqt_model *model);
+/** Whether some layer is trained. */
+bool fqt_model_trains(const struct fqt_model *model);
 
 /** Classes: elements of the last tensor. */
 uint32_t fqt_model_classes(const struct fqt_model *model);

@@ -19,7 +19,7 @@ struct fqt_range {
     struct fqt_grid grid;
 };
 
-/** Moving average of a feature map's range from the minibatch's extreme accumulators; unit = s_x * s_w. */
-struct fqt_range fqt_update_range(struct fqt_range old, bool relu, float unit, struct fqt_extremes acc);
+/** Moving average of a feature map's range, given the minibatch's least and greatest sum as real values. */
+struct fqt_range fqt_update_range(struct fqt_range old, enum fqt_activation activation, float lo_batch, float hi_batch);
 
 #endif

@@ -37,12 +37,13 @@ int32_t fqt_fraction_bits(int32_t positions, int32_t batch_size);
 struct fqt_grid fqt_grid_of_range(float lo, float hi, struct fqt_grid old);
 
 /**
- * New weights of a quantized layer, Eq. 5-8 (SPEC.md 6.1). Returns their grid.
- * w: uint8[outputs][fan_in] on `grid`; gradient: in: the minibatch's sums and the residuals [outputs][fan_in], out: the
- * staged weights and residuals; chosen: [outputs], samples that kept the channel.
+ * New weights of a quantized layer and their grids, Eq. 5-8 (SPEC.md 6.1). scale, zero: [grids], old ones in, new ones
+ * out; grids: 1 or outputs.
+ * w: uint8[outputs][fan_in]; gradient: in: the minibatch's sums and the residuals [outputs][fan_in], out: the staged
+ * weights and residuals; chosen: [outputs], samples that kept the channel.
  */
-struct fqt_grid fqt_update_weights_u8(const struct fqt_update *u, struct fqt_grid grid, const uint8_t *w,
-                                      int32_t *gradient, const int32_t *chosen);
+void fqt_update_weights_u8(const struct fqt_update *u, int32_t grids, float *scale, int32_t *zero, const uint8_t *w,
+                           int32_t *gradient, const int32_t *chosen);
 
 /** Where fqt_update_weights_u8() left the new weights, uint8[size], in a gradient of size elements. */
 const uint8_t *fqt_staged_weights(const int32_t *gradient, int32_t size);

@@ -16,6 +16,7 @@ enum fqt_status {
     FQT_ERROR_MEMORY = -8,         /**< less memory given than the size function asked for */
     FQT_ERROR_LABEL = -9,          /**< no such class */
     FQT_ERROR_NOT_TRAINABLE = -10, /**< training asked of a model without a trainable layer */
+    FQT_ERROR_UNSUPPORTED = -11,   /**< a model that needs an operator that was left out of the build (fqt/config.h) */
 };
 
 #endif

@@ -3,8 +3,8 @@
  * Training: one sample through the network and back; the minibatch (SPEC.md sections 5-8, order in section 7).
  *
  * RAM: 5 bytes a trained uint8 weight (byte + gradient) and 8 bytes a bias (two int32), as in the paper; 8 and 8 in
- * float32. New parameters are made in the gradients' place, so no weight is kept twice. See network.h for what
- * inference may do meanwhile.
+ * float32. New parameters are made in the gradients' place, so no weight is kept twice. Feature maps and errors lie where
+ * the model file plans them (section 14). See network.h for what inference may do meanwhile.
  */
 #ifndef FQT_TRAIN_STEP_H
 #define FQT_TRAIN_STEP_H
@@ -40,32 +40,18 @@ enum fqt_event {
 /** Called with data that is valid during the call. index: of the layer or tensor. */
 typedef void fqt_observer(void *user, enum fqt_event kind, uint32_t index, const void *data, uint32_t bytes);
 
-/** Sums of a layer over the minibatch. */
-struct fqt_layer_training {
-    void *gradient;          /**< int32 or float [outputs][fan_in]; new weights during the update */
-    void *bias_gradient;     /**< int32 or float [outputs]; new biases during the update */
-    int32_t *chosen;         /**< [outputs]: samples that kept the channel */
-    int32_t fraction_bits;   /**< of the gradient: what the residuals take */
-    struct fqt_extremes acc; /**< of the accumulators */
-    int32_t error_max_u8;    /**< largest |sum| sent to the input */
-    float error_max_f32;     /**< largest error sent to the input of a dequantize layer */
-};
-
 /** A network in training. Fill with fqt_trainer_init(); the fields are the library's. */
 struct fqt_trainer {
     struct fqt_network *network;
     struct fqt_train_config config;
-    uint32_t first_trained;
-    uint32_t last_weighted;
-    const void **features;             /**< [n_tensors] feature maps of the current sample */
-    struct fqt_layer_training *layers; /**< [n_layers] */
-    struct fqt_transfer *transfers;
-    void *errors[2]; /**< error at tensor t is in errors[t % 2] */
-    void *norms;     /**< scratch of the sparse selection */
-    struct fqt_version next;
-    uint32_t loss_max; /**< Q16 */
-    uint32_t step;     /**< updates so far */
-    uint32_t samples;  /**< accumulated since the last update */
+    uint8_t *arena;        /**< feature maps and errors */
+    uint8_t *sums;         /**< gradients and what else a minibatch adds up; the places follow from the model */
+    uint8_t *next;         /**< the small part of the next version */
+    void *scratch;         /**< derived values of one layer, or norms of the sparse selection */
+    const uint8_t *sample; /**< tensor 0 */
+    uint32_t loss_max;     /**< Q16 */
+    uint32_t step;         /**< updates so far */
+    uint32_t samples;      /**< accumulated since the last update */
     fqt_observer *observe;
     void *observe_user;
 };
@@ -77,7 +63,7 @@ int32_t fqt_lambda_q12(float lambda);
 size_t fqt_trainer_memory_size(const struct fqt_model *model);
 
 /**
- * Prepares training of a network made with FQT_TRAINING. memory: the caller's, aligned for a pointer, has to stay.
+ * Prepares training of a network made with FQT_TRAINING. memory: the caller's, aligned to 4 bytes, has to stay.
  * Errors: ARGUMENT (also a hyperparameter out of its range), NOT_TRAINABLE, BOUND (positions * batch size), MEMORY.
  * Call it while nothing runs on the network. Later calls fail only for null pointers, a label out of range, and samples
  * beyond batch_size.

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The model file (SPEC.md section 10). Files are not trusted: fqt_model_open() is the border. */
+#include "memory_plan.h"
+
+#include <fqt/config.h>
 #include <fqt/model_file.h>
 
 #include <string.h>
 
 _Static_assert(sizeof(struct fqt_model_header) == 64, "the header is read in place");
 _Static_assert(sizeof(struct fqt_tensor_record) == 48, "tensors are read in place");
-_Static_assert(sizeof(struct fqt_layer_record) == 60, "layers are read in place");
+_Static_assert(sizeof(struct fqt_layer_record) == 64, "layers are read in place");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are little endian");
 
 #define CRC_START 16 /* the checksum covers the file from here */
@@ -16,6 +19,42 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are little endi
 
 uint64_t fqt_tensor_elements(const struct fqt_tensor_record *tensor) {
     return (uint64_t)tensor->h * tensor->w * tensor->c;
+}
+
+uint64_t fqt_tensor_bytes(const struct fqt_model *model, uint32_t t) {
+    const struct fqt_tensor_record *tensor = &model->tensors[t];
+    return fqt_tensor_elements(tensor) * (tensor->type == FQT_F32 ? 4u : 1u);
+}
+
+/* The flags of a tensor and of the layer that makes it are the same. */
+static enum fqt_activation activation_of(uint8_t flags) {
+    if ((flags & FQT_TENSOR_RELU6) != 0) {
+        return FQT_ACT_RELU6;
+    }
+    return (flags & FQT_TENSOR_RELU) != 0 ? FQT_ACT_RELU : FQT_ACT_NONE;
+}
+
+enum fqt_activation fqt_tensor_activation(const struct fqt_model *model, uint32_t t) {
+    return activation_of(model->tensors[t].flags);
+}
+
+bool fqt_tensor_carries_error(const struct fqt_model *model, uint32_t t) {
+    return model->tensors[t].error_offset != FQT_NO_OFFSET; /* checked when the file was opened */
+}
+
+bool fqt_layer_reads(const struct fqt_model *model, uint32_t l, uint32_t t) {
+    const struct fqt_layer_record *layer = &model->layers[l];
+    return layer->input == t || (layer->op == FQT_ADD && layer->input2 == t);
+}
+
+uint32_t fqt_tensor_last_reader(const struct fqt_model *model, uint32_t t) {
+    uint32_t n = model->header->n_layers;
+    for (uint32_t l = n; l-- > t;) { /* a layer reads only what was made before */
+        if (fqt_layer_reads(model, l, t)) {
+            return l;
+        }
+    }
+    return n;
 }
 
 bool fqt_layer_has_weights(const struct fqt_layer_record *layer) {
@@ -29,7 +68,7 @@ bool fqt_layer_trains(const struct fqt_layer_record *layer) {
 /* Before the bounds are checked it may be large. */
 static uint64_t wide_fan_in(const struct fqt_model *model, uint32_t l) {
     const struct fqt_layer_record *layer = &model->layers[l];
-    const struct fqt_tensor_record *x = &model->tensors[l];
+    const struct fqt_tensor_record *x = &model->tensors[layer->input];
     uint64_t taps = (uint64_t)layer->kernel_h * layer->kernel_w;
     if (layer->op == FQT_LINEAR) {
         return fqt_tensor_elements(x);
@@ -39,6 +78,17 @@ static uint64_t wide_fan_in(const struct fqt_model *model, uint32_t l) {
 
 uint32_t fqt_layer_fan_in(const struct fqt_model *model, uint32_t l) {
     return (uint32_t)wide_fan_in(model, l);
+}
+
+/* Before the bounds are checked it may be large. */
+static uint64_t wide_fan_out(const struct fqt_model *model, uint32_t l) {
+    const struct fqt_layer_record *layer = &model->layers[l];
+    uint64_t channels = layer->op == FQT_DEPTHWISE_CONV2D ? 1 : fqt_layer_outputs(model, l);
+    return (uint64_t)layer->kernel_h * layer->kernel_w * channels;
+}
+
+uint32_t fqt_layer_fan_out(const struct fqt_model *model, uint32_t l) {
+    return (uint32_t)wide_fan_out(model, l);
 }
 
 uint32_t fqt_layer_outputs(const struct fqt_model *model, uint32_t l) {
@@ -51,10 +101,11 @@ enum fqt_type fqt_layer_type(const struct fqt_model *model, uint32_t l) {
 
 struct fqt_geometry fqt_layer_geometry(const struct fqt_model *model, uint32_t l) {
     const struct fqt_layer_record *layer = &model->layers[l];
-    const struct fqt_tensor_record *x = &model->tensors[l];
+    const struct fqt_tensor_record *x = &model->tensors[layer->input];
     const struct fqt_tensor_record *y = &model->tensors[l + 1];
     if (layer->op == FQT_LINEAR) {
-        return (struct fqt_geometry){1, 1, (int32_t)fqt_layer_fan_in(model, l), 1, 1, y->c, 1, 1, 1, 1, 0, 0};
+        int32_t fan_in = (int32_t)fqt_layer_fan_in(model, l);
+        return (struct fqt_geometry){1, 1, fan_in, 1, 1, y->c, 1, 1, 1, 1, 0, 0, 1, 1};
     }
     return (struct fqt_geometry){
         x->h,
@@ -69,15 +120,18 @@ struct fqt_geometry fqt_layer_geometry(const struct fqt_model *model, uint32_t l
         layer->stride_w,
         layer->pad_top,
         layer->pad_left,
+        layer->dilation_h,
+        layer->dilation_w,
     };
 }
 
-uint32_t fqt_first_trained(const struct fqt_model *model) {
-    uint32_t l = 0;
-    while (l < model->header->n_layers && !fqt_layer_trains(&model->layers[l])) {
-        l++;
+bool fqt_model_trains(const struct fqt_model *model) {
+    for (uint32_t l = 0; l < model->header->n_layers; l++) {
+        if (fqt_layer_trains(&model->layers[l])) {
+            return true;
+        }
     }
-    return l;
+    return false;
 }
 
 uint32_t fqt_model_classes(const struct fqt_model *model) {
@@ -153,52 +207,69 @@ static bool is_inside(const struct fqt_model_header *header, uint32_t offset, ui
 
 static bool header_is_valid(const struct fqt_model_header *header) {
     return header->n_layers >= 1 && header->n_layers <= FQT_MAX_LAYERS && header->n_tensors == header->n_layers + 1 &&
-           all_zero(header->reserved, 3) && is_name(header->name, sizeof header->name) &&
+           header->reserved == 0 && is_name(header->name, sizeof header->name) &&
            is_inside(header, header->tensors_offset, (uint64_t)header->n_tensors * sizeof(struct fqt_tensor_record)) &&
            is_inside(header, header->layers_offset, (uint64_t)header->n_layers * sizeof(struct fqt_layer_record));
 }
 
+/* RELU6 says more about a RELU. */
+static bool activation_is_valid(uint8_t flags) {
+    return (flags & FQT_TENSOR_RELU6) == 0 || (flags & FQT_TENSOR_RELU) != 0;
+}
+
 static bool tensor_is_valid(const struct fqt_tensor_record *t) {
-    if (t->h == 0 || t->w == 0 || t->c == 0 || !all_zero(t->reserved, 5)) {
+    const uint8_t activation = FQT_TENSOR_RELU | FQT_TENSOR_RELU6;
+    if (t->h == 0 || t->w == 0 || t->c == 0 || !activation_is_valid(t->flags) || !all_zero(t->reserved, 2)) {
         return false;
     }
     if (t->type == FQT_F32) {
-        return t->flags <= FQT_TENSOR_RELU && t->scale == 1.0f && t->zero == 0 && t->lo == 0.0f && t->hi == 0.0f &&
+        return (t->flags & ~activation) == 0 && t->scale == 1.0f && t->zero == 0 && t->lo == 0.0f && t->hi == 0.0f &&
                t->error_scale == 0.0f;
     }
-    return t->type == FQT_U8 && t->flags <= (FQT_TENSOR_RELU | FQT_TENSOR_ADAPTIVE) && is_scale(t->scale) &&
+    return t->type == FQT_U8 && (t->flags & ~(activation | FQT_TENSOR_ADAPTIVE)) == 0 && is_scale(t->scale) &&
            is_zero_point(t->zero) && is_finite(t->lo) && is_finite(t->hi) && t->lo <= 0.0f && t->hi >= 0.0f &&
            (t->error_scale == 0.0f || is_scale(t->error_scale));
 }
 
 /* ---- Checks: layers ---- */
 
-static bool has_no_parameters(const struct fqt_layer_record *layer) {
-    return layer->flags == 0 && layer->weight_offset == 0 && layer->weight_bytes == 0 && layer->bias_offset == 0 &&
-           layer->bias_bytes == 0 && layer->weight_scale == 0.0f && layer->weight_zero == 0;
+/* Neither weights nor flags but those allowed. */
+static bool has_no_parameters(const struct fqt_layer_record *layer, uint8_t allowed_flags) {
+    return (layer->flags & ~allowed_flags) == 0 && layer->weight_offset == 0 && layer->weight_bytes == 0 &&
+           layer->bias_offset == 0 && layer->bias_bytes == 0 && layer->grids == 0 && layer->grid_offset == 0;
 }
 
 static bool has_no_padding(const struct fqt_layer_record *layer) {
     return layer->pad_top == 0 && layer->pad_bottom == 0 && layer->pad_left == 0 && layer->pad_right == 0;
 }
 
+static bool has_no_dilation(const struct fqt_layer_record *layer) {
+    return layer->dilation_h == 1 && layer->dilation_w == 1;
+}
+
 /* Kernel 1 x 1, stride 1, no padding: what layers without a window say. */
 static bool has_no_window(const struct fqt_layer_record *layer) {
     return layer->kernel_h == 1 && layer->kernel_w == 1 && layer->stride_h == 1 && layer->stride_w == 1 &&
-           has_no_padding(layer);
+           has_no_dilation(layer) && has_no_padding(layer);
 }
 
-/* Whether `out` is what a window leaves of `in` along one axis; each window holds some input. */
-static bool window_fits(uint32_t in, uint32_t out, uint32_t kernel, uint32_t stride, uint32_t before, uint32_t after) {
+/* Whether `out` is what a window leaves of `in` along one axis; each window spans some input. */
+static bool window_fits(uint32_t in, uint32_t out, uint32_t kernel, uint32_t stride, uint32_t dilation, uint32_t before,
+                        uint32_t after) {
+    if (kernel < 1 || kernel > 255 || stride < 1 || stride > 255 || dilation < 1) {
+        return false;
+    }
+    uint32_t span = dilation * (kernel - 1) + 1;
     uint32_t padded = in + before + after;
-    return kernel >= 1 && kernel <= 255 && stride >= 1 && stride <= 255 && before < kernel && after < kernel &&
-           padded >= kernel && (padded - kernel) / stride + 1 == out;
+    return before < span && after < span && padded >= span && (padded - span) / stride + 1 == out;
 }
 
 static bool windows_fit(const struct fqt_layer_record *layer, const struct fqt_tensor_record *x,
                         const struct fqt_tensor_record *y) {
-    return window_fits(x->h, y->h, layer->kernel_h, layer->stride_h, layer->pad_top, layer->pad_bottom) &&
-           window_fits(x->w, y->w, layer->kernel_w, layer->stride_w, layer->pad_left, layer->pad_right);
+    return window_fits(x->h, y->h, layer->kernel_h, layer->stride_h, layer->dilation_h, layer->pad_top,
+                       layer->pad_bottom) &&
+           window_fits(x->w, y->w, layer->kernel_w, layer->stride_w, layer->dilation_w, layer->pad_left,
+                       layer->pad_right);
 }
 
 static bool same_shape(const struct fqt_tensor_record *x, const struct fqt_tensor_record *y) {
@@ -233,6 +304,23 @@ static bool all_biases(const int32_t *bias, uint32_t n) {
     return true;
 }
 
+/* One grid, or one for each output channel. */
+static bool grids_are_valid(const struct fqt_model *model, uint32_t l) {
+    const struct fqt_layer_record *layer = &model->layers[l];
+    uint32_t n = layer->grids;
+    if ((n != 1 && n != fqt_layer_outputs(model, l)) || !is_inside(model->header, layer->grid_offset, 8ull * n)) {
+        return false;
+    }
+    const float *scale = (const float *)(const void *)(model->blob + layer->grid_offset);
+    const int32_t *zero = (const int32_t *)(const void *)(scale + n);
+    for (uint32_t i = 0; i < n; i++) {
+        if (!is_scale(scale[i]) || !is_zero_point(zero[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool parameters_are_valid(const struct fqt_model *model, uint32_t l) {
     const struct fqt_layer_record *layer = &model->layers[l];
     enum fqt_type type = fqt_layer_type(model, l);
@@ -245,45 +333,73 @@ static bool parameters_are_valid(const struct fqt_model *model, uint32_t l) {
         !is_inside(model->header, layer->bias_offset, layer->bias_bytes)) {
         return false;
     }
-    bool relu = (layer->flags & FQT_LAYER_RELU) != 0;
-    if (relu != ((model->tensors[l + 1].flags & FQT_TENSOR_RELU) != 0)) {
-        return false;
-    }
     const void *bias = model->blob + layer->bias_offset;
     if (type == FQT_U8) {
-        return is_scale(layer->weight_scale) && is_zero_point(layer->weight_zero) &&
-               !(relu && model->tensors[l + 1].zero != 0) && all_biases(bias, outputs);
+        return grids_are_valid(model, l) && all_biases(bias, outputs);
     }
     const void *weights = model->blob + layer->weight_offset;
-    return layer->weight_scale == 0.0f && layer->weight_zero == 0 &&
-           all_finite(weights, (uint32_t)(fan_in * outputs)) && all_finite(bias, outputs) &&
-           none_minus_zero(bias, outputs);
+    return layer->grids == 0 && layer->grid_offset == 0 && all_finite(weights, (uint32_t)(fan_in * outputs)) &&
+           all_finite(bias, outputs) && none_minus_zero(bias, outputs);
+}
+
+/* What all layers have in common. */
+static bool connections_are_valid(const struct fqt_model *model, uint32_t l) {
+    const struct fqt_layer_record *layer = &model->layers[l];
+    const uint8_t flags = FQT_LAYER_RELU | FQT_LAYER_RELU6 | FQT_LAYER_TRAINABLE;
+    bool inputs = layer->op == FQT_ADD ? layer->input2 <= l && layer->input2 != layer->input : layer->input2 == 0;
+    return inputs && layer->input <= l && layer->output == l + 1 && (layer->flags & ~flags) == 0 &&
+           activation_is_valid(layer->flags) && all_zero(layer->reserved, 5);
 }
 
 static bool layer_is_valid(const struct fqt_model *model, uint32_t l) {
     const struct fqt_layer_record *layer = &model->layers[l];
-    const struct fqt_tensor_record *x = &model->tensors[l];
+    if (!connections_are_valid(model, l)) {
+        return false;
+    }
+    const struct fqt_tensor_record *x = &model->tensors[layer->input];
+    const struct fqt_tensor_record *x2 = &model->tensors[layer->input2];
     const struct fqt_tensor_record *y = &model->tensors[l + 1];
-    if (layer->input != l || layer->output != l + 1 || layer->flags > (FQT_LAYER_RELU | FQT_LAYER_TRAINABLE) ||
-        layer->reserved16 != 0 || !all_zero(layer->reserved, 4)) {
+    bool same_type = x->type == y->type;
+    /* Max pooling repeats its input's activation, the others say it themselves. */
+    bool repeats = layer->op == FQT_MAX_POOL2D;
+    if (fqt_tensor_activation(model, l + 1) != activation_of(repeats ? x->flags : layer->flags)) {
         return false;
     }
     switch (layer->op) {
     case FQT_CONV2D:
-        return x->type == y->type && windows_fit(layer, x, y) && parameters_are_valid(model, l);
+        return same_type && windows_fit(layer, x, y) && parameters_are_valid(model, l);
     case FQT_DEPTHWISE_CONV2D:
-        return x->type == y->type && x->c == y->c && windows_fit(layer, x, y) && parameters_are_valid(model, l);
+        return same_type && x->c == y->c && windows_fit(layer, x, y) && parameters_are_valid(model, l);
     case FQT_LINEAR:
-        return x->type == y->type && y->h == 1 && y->w == 1 && has_no_window(layer) && parameters_are_valid(model, l);
+        return same_type && y->h == 1 && y->w == 1 && has_no_window(layer) && parameters_are_valid(model, l);
     case FQT_MAX_POOL2D:
-        return x->type == y->type && x->c == y->c && windows_fit(layer, x, y) && has_no_padding(layer) &&
-               has_no_parameters(layer);
+    case FQT_AVG_POOL2D:
+        return same_type && x->c == y->c && windows_fit(layer, x, y) && has_no_padding(layer) &&
+               has_no_dilation(layer) && has_no_parameters(layer, 0);
     case FQT_DEQUANTIZE:
         return x->type == FQT_U8 && y->type == FQT_F32 && same_shape(x, y) && has_no_window(layer) &&
-               has_no_parameters(layer);
+               has_no_parameters(layer, 0);
+    case FQT_ADD:
+        return same_type && x2->type == y->type && same_shape(x, y) && same_shape(x2, y) && has_no_window(layer) &&
+               has_no_parameters(layer, FQT_LAYER_RELU | FQT_LAYER_RELU6);
+    case FQT_HARD_SWISH:
+        return same_type && same_shape(x, y) && has_no_window(layer) && has_no_parameters(layer, 0);
     default:
         return false;
     }
+}
+
+/* Every tensor but the last is read, that of max pooling and of the border to float32 once. */
+static bool readers_are_valid(const struct fqt_model *model, uint32_t t) {
+    uint32_t readers = 0;
+    bool alone = false;
+    for (uint32_t l = t; l < model->header->n_layers; l++) {
+        if (fqt_layer_reads(model, l, t)) {
+            readers++;
+            alone |= model->layers[l].op == FQT_MAX_POOL2D || model->layers[l].op == FQT_DEQUANTIZE;
+        }
+    }
+    return readers == 1 || (readers > 1 && !alone);
 }
 
 static enum fqt_status check_format(const struct fqt_model *model) {
@@ -295,7 +411,7 @@ static enum fqt_status check_format(const struct fqt_model *model) {
     }
     const struct fqt_tensor_record *logits = &model->tensors[header->n_tensors - 1];
     /* The scale of the error at the logits is fixed (SPEC.md 4.7), so its field is unused. */
-    if (model->tensors[0].type != FQT_U8 || logits->h != 1 || logits->w != 1 || logits->error_scale != 0.0f) {
+    if (model->tensors[0].type != FQT_U8 || fqt_tensor_activation(model, 0) != FQT_ACT_NONE || logits->h != 1 || logits->w != 1 || logits->error_scale != 0.0f) {
         return FQT_ERROR_FORMAT;
     }
     for (uint32_t l = 0; l < header->n_layers; l++) {
@@ -303,7 +419,12 @@ static enum fqt_status check_format(const struct fqt_model *model) {
             return FQT_ERROR_FORMAT;
         }
     }
-    return FQT_OK;
+    for (uint32_t t = 0; t < header->n_layers; t++) {
+        if (!readers_are_valid(model, t)) {
+            return FQT_ERROR_FORMAT;
+        }
+    }
+    return fqt_memory_plan_is_valid(model) ? FQT_OK : FQT_ERROR_FORMAT;
 }
 
 /* ---- Checks: bounds (SPEC.md section 9) ---- */
@@ -311,14 +432,39 @@ static enum fqt_status check_format(const struct fqt_model *model) {
 static enum fqt_status check_bounds(const struct fqt_model *model) {
     const struct fqt_model_header *header = model->header;
     for (uint32_t l = 0; l < header->n_layers; l++) {
-        const struct fqt_layer_record *layer = &model->layers[l];
-        uint64_t channels = layer->op == FQT_DEPTHWISE_CONV2D ? 1 : fqt_layer_outputs(model, l);
-        uint64_t fan_out = (uint64_t)layer->kernel_h * layer->kernel_w * channels;
-        if (fqt_layer_has_weights(layer) && (wide_fan_in(model, l) > FQT_MAX_FAN_IN || fan_out > FQT_MAX_FAN_OUT)) {
+        /* Of average pooling 255 * 255 errors and inputs at most, which the kernel's fields say already. */
+        if (fqt_layer_has_weights(&model->layers[l]) &&
+            (wide_fan_in(model, l) > FQT_MAX_FAN_IN || wide_fan_out(model, l) > FQT_MAX_FAN_OUT)) {
             return FQT_ERROR_BOUND;
         }
     }
     return fqt_tensor_elements(&model->tensors[header->n_tensors - 1]) > FQT_MAX_CLASSES ? FQT_ERROR_BOUND : FQT_OK;
+}
+
+/* ---- Checks: what was built ---- */
+
+static bool op_is_built(uint8_t op) {
+    static const uint8_t built[] = {
+        [FQT_CONV2D] = FQT_WITH_CONV2D,
+        [FQT_LINEAR] = FQT_WITH_LINEAR,
+        [FQT_MAX_POOL2D] = FQT_WITH_MAX_POOL2D,
+        [FQT_DEQUANTIZE] = FQT_WITH_DEQUANTIZE,
+        [FQT_DEPTHWISE_CONV2D] = FQT_WITH_DEPTHWISE_CONV2D,
+        [FQT_AVG_POOL2D] = FQT_WITH_AVG_POOL2D,
+        [FQT_ADD] = FQT_WITH_ADD,
+        [FQT_HARD_SWISH] = FQT_WITH_HARD_SWISH,
+    };
+    return built[op] != 0;
+}
+
+static enum fqt_status check_support(const struct fqt_model *model) {
+    for (uint32_t l = 0; l < model->header->n_layers; l++) {
+        bool is_float = fqt_layer_type(model, l) == FQT_F32;
+        if (!op_is_built(model->layers[l].op) || (is_float && !FQT_WITH_FLOAT32)) {
+            return FQT_ERROR_UNSUPPORTED;
+        }
+    }
+    return FQT_OK;
 }
 
 enum fqt_status fqt_model_open(struct fqt_model *model, const void *blob, size_t size) {
@@ -350,5 +496,6 @@ enum fqt_status fqt_model_open(struct fqt_model *model, const void *blob, size_t
     model->tensors = (const struct fqt_tensor_record *)(const void *)(bytes + header->tensors_offset);
     model->layers = (const struct fqt_layer_record *)(const void *)(bytes + header->layers_offset);
     enum fqt_status status = check_format(model);
-    return status != FQT_OK ? status : check_bounds(model);
+    status = status != FQT_OK ? status : check_bounds(model);
+    return status != FQT_OK ? status : check_support(model);
 }

@@ -1,275 +1,256 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A network in memory, and inference (SPEC.md 4, 8). */
 #include "carve.h"
+#include "operators/operator.h"
 
+#include <fqt/config.h>
 #include <fqt/network.h>
+#include <fqt/ranges.h>
 
 #include <string.h>
 
-uint64_t fqt_tensor_bytes(const struct fqt_model *model, uint32_t t) {
+/* ---- What moves, and where it lies ----
+ * A version: values of the tensors that move, grids of the trained layers. Behind the live one: their parameters.
+ * Places are sums over the layers before, found anew each time: a few hundred steps against RAM for each layer. */
+
+static bool tensor_moves(const struct fqt_model *model, uint32_t t) {
     const struct fqt_tensor_record *tensor = &model->tensors[t];
-    return fqt_tensor_elements(tensor) * (tensor->type == FQT_F32 ? 4u : 1u);
+    bool adapts = (tensor->flags & FQT_TENSOR_ADAPTIVE) != 0 || fqt_tensor_carries_error(model, t);
+    return tensor->type == FQT_U8 && adapts;
 }
 
-static bool is_quantized_with_weights(const struct fqt_model *model, uint32_t l) {
-    return fqt_layer_has_weights(&model->layers[l]) && fqt_layer_type(model, l) == FQT_U8;
-}
-
-/* ---- Layout ---- */
-
-/* The first layer whose scales can change: its weights are trained, or its output's range adapts. */
-static uint32_t first_moving(const struct fqt_model *model) {
-    uint32_t first = fqt_first_trained(model);
-    for (uint32_t l = 0; l < first; l++) {
-        if ((model->tensors[l + 1].flags & FQT_TENSOR_ADAPTIVE) != 0) {
-            return l;
-        }
-    }
-    return first;
-}
-
-/* Output channels of the quantized layers from..to-1. */
-static uint32_t count_bias_acc(const struct fqt_model *model, uint32_t from, uint32_t to) {
+/* Tensors before t that move. */
+static uint32_t count_moving(const struct fqt_model *model, uint32_t t) {
     uint32_t n = 0;
-    for (uint32_t l = from; l < to; l++) {
-        n += is_quantized_with_weights(model, l) ? fqt_layer_outputs(model, l) : 0;
+    for (uint32_t i = 0; i < t; i++) {
+        n += tensor_moves(model, i);
     }
     return n;
 }
 
-size_t fqt_version_size(const struct fqt_model *model) {
-    uint32_t n_layers = model->header->n_layers;
-    return model->header->n_tensors * sizeof(struct fqt_tensor_values) + n_layers * sizeof(struct fqt_layer_values) +
-           count_bias_acc(model, first_moving(model), n_layers) * sizeof(int32_t);
-}
-
-struct fqt_version fqt_version_at(const struct fqt_model *model, void *memory) {
-    struct fqt_version version;
-    version.tensors = memory;
-    version.layers = (struct fqt_layer_values *)(void *)(version.tensors + model->header->n_tensors);
-    version.bias_acc = (int32_t *)(void *)(version.layers + model->header->n_layers);
-    return version;
-}
-
-int32_t *fqt_bias_acc(const struct fqt_network *network, const struct fqt_version *version, uint32_t l) {
-    int32_t *start = l < network->first_moving ? network->fixed_bias_acc : version->bias_acc;
-    return start + network->parameters[l].bias_acc_at;
-}
-
-/* A copy of part of the file in RAM, or where it would be. */
-static const void *copy_of(struct carve *carve, const void *from, size_t bytes) {
-    void *to = carve_take(carve, bytes);
-    return to == NULL ? from : memcpy(to, from, bytes);
-}
-
-static struct fqt_layer_parameters place_parameters(struct carve *carve, const struct fqt_model *model,
-                                                    enum fqt_mode mode, uint32_t l) {
-    const struct fqt_layer_record *layer = &model->layers[l];
-    struct fqt_layer_parameters p = {NULL, NULL, 0};
-    if (!fqt_layer_has_weights(layer)) {
-        return p;
+/* Where the grids of layer l are in a version, were it trained; the version's size if there are only l layers. */
+static uint64_t grids_at(const struct fqt_model *model, uint32_t l) {
+    uint64_t at = count_moving(model, model->header->n_tensors) * (uint64_t)sizeof(struct fqt_tensor_values);
+    for (uint32_t i = 0; i < l; i++) {
+        at += fqt_layer_trains(&model->layers[i]) ? 8u * model->layers[i].grids : 0;
     }
-    p.weights = model->blob + layer->weight_offset;
-    p.bias = model->blob + layer->bias_offset;
-    if (mode == FQT_TRAINING && fqt_layer_trains(layer)) {
-        p.weights = copy_of(carve, p.weights, layer->weight_bytes);
-        p.bias = copy_of(carve, p.bias, layer->bias_bytes);
-    }
-    uint32_t moving = first_moving(model);
-    p.bias_acc_at = count_bias_acc(model, l < moving ? 0 : moving, l);
-    return p;
+    return at;
 }
 
-/* Places all pieces of a network; network may be NULL while counting. */
-static void place(struct carve *carve, const struct fqt_model *model, enum fqt_mode mode, struct fqt_network *network) {
-    uint32_t n_layers = model->header->n_layers;
-    struct fqt_layer_parameters *parameters = carve_take(carve, n_layers * sizeof *parameters);
-    void *fixed = carve_take(carve, count_bias_acc(model, 0, first_moving(model)) * sizeof(int32_t));
-    void *version = carve_take(carve, fqt_version_size(model));
-    for (uint32_t l = 0; l < n_layers; l++) {
-        struct fqt_layer_parameters p = place_parameters(carve, model, mode, l);
-        if (parameters != NULL) {
-            parameters[l] = p;
+uint64_t fqt_version_size(const struct fqt_model *model) {
+    return grids_at(model, model->header->n_layers);
+}
+
+struct fqt_tensor_values *fqt_stored_values(const struct fqt_model *model, uint8_t *version, uint32_t t) {
+    struct fqt_tensor_values *values = (struct fqt_tensor_values *)(void *)version;
+    return tensor_moves(model, t) ? values + count_moving(model, t) : NULL;
+}
+
+float *fqt_stored_grids(const struct fqt_model *model, uint8_t *version, uint32_t l) {
+    return (float *)(void *)(version + grids_at(model, l));
+}
+
+/* Takes the parameters of trained layers up to l; returns layer l's weights. */
+static uint8_t *take_parameters(struct carve *carve, const struct fqt_model *model, uint32_t l) {
+    uint8_t *weights = NULL;
+    carve_take(carve, fqt_version_size(model));
+    for (uint32_t i = 0; i <= l; i++) {
+        const struct fqt_layer_record *layer = &model->layers[i];
+        if (fqt_layer_trains(layer)) {
+            weights = carve_take(carve, layer->weight_bytes);
+            carve_take(carve, layer->bias_bytes);
         }
     }
-    if (network != NULL) {
-        network->parameters = parameters;
-        network->fixed_bias_acc = fixed;
-        network->live = fqt_version_at(model, version);
+    return weights;
+}
+
+static bool is_in_ram(const struct fqt_network *network, uint32_t l) {
+    return network->mode == FQT_TRAINING && fqt_layer_trains(&network->model.layers[l]);
+}
+
+const void *fqt_layer_weights(const struct fqt_network *network, uint32_t l) {
+    if (!is_in_ram(network, l)) {
+        return network->model.blob + network->model.layers[l].weight_offset;
     }
+    struct carve carve = {network->live, 0};
+    return take_parameters(&carve, &network->model, l);
+}
+
+const void *fqt_layer_bias(const struct fqt_network *network, uint32_t l) {
+    const struct fqt_layer_record *layer = &network->model.layers[l];
+    if (!is_in_ram(network, l)) {
+        return network->model.blob + layer->bias_offset;
+    }
+    struct carve carve = {network->live, 0};
+    take_parameters(&carve, &network->model, l);
+    return network->live + carve.used - layer->bias_bytes; /* a multiple of 4 */
 }
 
 size_t fqt_network_memory_size(const struct fqt_model *model, enum fqt_mode mode) {
     struct carve carve = {NULL, 0};
-    place(&carve, model, mode, NULL);
+    if (mode == FQT_TRAINING) {
+        take_parameters(&carve, model, model->header->n_layers - 1);
+    }
     return carve_size(&carve);
 }
 
-/* ---- Versions ---- */
+/* ---- Values ---- */
 
-static void load_values(const struct fqt_model *model, struct fqt_version *version) {
+/* Without what max pooling passes on. */
+static struct fqt_tensor_values own_values(const struct fqt_network *network, uint32_t t) {
+    const struct fqt_tensor_values *stored = NULL;
+    if (network->mode == FQT_TRAINING) {
+        stored = fqt_stored_values(&network->model, network->live, t);
+    }
+    const struct fqt_tensor_record *r = &network->model.tensors[t];
+    return stored != NULL ? *stored : (struct fqt_tensor_values){r->scale, r->zero, r->lo, r->hi, r->error_scale};
+}
+
+/* The tensor whose scale and zero point tensor t has. */
+static uint32_t source_of_scale(const struct fqt_model *model, uint32_t t) {
+    while (t > 0 && model->layers[t - 1].op == FQT_MAX_POOL2D) {
+        t = model->layers[t - 1].input;
+    }
+    return t;
+}
+
+/* The tensor whose error scale tensor t has. */
+static uint32_t source_of_error_scale(const struct fqt_model *model, uint32_t t) {
+    uint32_t l = fqt_tensor_last_reader(model, t);
+    while (l < model->header->n_layers && model->layers[l].op == FQT_MAX_POOL2D) {
+        t = l + 1;
+        l = fqt_tensor_last_reader(model, t);
+    }
+    return t;
+}
+
+struct fqt_tensor_values fqt_tensor_values(const struct fqt_network *network, uint32_t t) {
+    struct fqt_tensor_values values = own_values(network, t);
+    struct fqt_tensor_values source = own_values(network, source_of_scale(&network->model, t));
+    values.scale = source.scale;
+    values.zero = source.zero;
+    values.error_scale = own_values(network, source_of_error_scale(&network->model, t)).error_scale;
+    return values;
+}
+
+float fqt_tensor_error_scale(const struct fqt_network *network, uint32_t t) {
+    return fqt_error_scale_in_force(fqt_tensor_values(network, t).error_scale);
+}
+
+struct fqt_grids fqt_layer_grids(const struct fqt_network *network, uint32_t l) {
+    const struct fqt_layer_record *layer = &network->model.layers[l];
+    const float *scale = (const float *)(const void *)(network->model.blob + layer->grid_offset);
+    if (is_in_ram(network, l)) {
+        scale = fqt_stored_grids(&network->model, network->live, l);
+    }
+    return (struct fqt_grids){layer->grids, scale, (const int32_t *)(const void *)(scale + layer->grids)};
+}
+
+/* ---- Init and commit ---- */
+
+/* Copies what moves from the file. */
+static void load(struct fqt_network *network) {
+    const struct fqt_model *model = &network->model;
     for (uint32_t t = 0; t < model->header->n_tensors; t++) {
         const struct fqt_tensor_record *r = &model->tensors[t];
-        version->tensors[t] = (struct fqt_tensor_values){r->scale, r->zero, r->lo, r->hi, r->error_scale};
+        struct fqt_tensor_values *values = fqt_stored_values(model, network->live, t);
+        if (values != NULL) {
+            *values = (struct fqt_tensor_values){r->scale, r->zero, r->lo, r->hi, r->error_scale};
+        }
     }
     for (uint32_t l = 0; l < model->header->n_layers; l++) {
-        const struct fqt_layer_record *r = &model->layers[l];
-        version->layers[l] = (struct fqt_layer_values){r->weight_scale, r->weight_zero, {0, 0, 1}};
-    }
-}
-
-void fqt_pass_scales(const struct fqt_model *model, struct fqt_version *version) {
-    struct fqt_tensor_values *t = version->tensors;
-    uint32_t n_layers = model->header->n_layers;
-    for (uint32_t l = 0; l < n_layers; l++) {
-        if (model->layers[l].op == FQT_MAX_POOL2D) {
-            t[l + 1].scale = t[l].scale;
-            t[l + 1].zero = t[l].zero;
+        const struct fqt_layer_record *layer = &model->layers[l];
+        if (fqt_layer_trains(layer)) {
+            float *grids = fqt_stored_grids(model, network->live, l);
+            memcpy(grids, model->blob + layer->grid_offset, 8u * layer->grids);
+            memcpy((void *)fqt_layer_weights(network, l), model->blob + layer->weight_offset, layer->weight_bytes);
+            memcpy((void *)fqt_layer_bias(network, l), model->blob + layer->bias_offset, layer->bias_bytes);
         }
-    }
-    for (uint32_t l = n_layers; l-- > 0;) {
-        if (model->layers[l].op == FQT_MAX_POOL2D) {
-            t[l].error_scale = t[l + 1].error_scale;
-        }
-    }
-}
-
-void fqt_prepare_layer(const struct fqt_network *network, struct fqt_version *version, uint32_t l,
-                       const int32_t *bias) {
-    if (!is_quantized_with_weights(&network->model, l)) {
-        return;
-    }
-    struct fqt_layer_values *layer = &version->layers[l];
-    float unit = version->tensors[l].scale * layer->weight_scale;
-    layer->requantizer = fqt_requantizer_of(unit / version->tensors[l + 1].scale);
-    float m = 1.0f / (unit * FQT_BIAS_ONE);
-    int32_t *bias_acc = fqt_bias_acc(network, version, l);
-    for (uint32_t co = 0; co < fqt_layer_outputs(&network->model, l); co++) {
-        bias_acc[co] = fqt_clamp(fqt_rescale(bias[co], m, FQT_NEAREST), -FQT_ACC_LIMIT, FQT_ACC_LIMIT);
     }
 }
 
 void fqt_finish_commit(struct fqt_network *network) {
-    if (atomic_load_explicit(&network->pending, memory_order_acquire) == 0) {
-        return;
-    }
-    for (uint32_t i = 0; i < network->n_transfers; i++) {
-        memcpy(network->transfers[i].to, network->transfers[i].from, network->transfers[i].bytes);
+    if (atomic_load_explicit(&network->pending, memory_order_acquire) != 0) {
+        network->copy_version(network->trainer);
     }
 }
 
 enum fqt_status fqt_network_init(struct fqt_network *network, const struct fqt_model *model, enum fqt_mode mode,
                                  void *memory, size_t size) {
-    if (network == NULL || model == NULL || memory == NULL || (uintptr_t)memory % _Alignof(void *) != 0) {
+    if (network == NULL || model == NULL || (uintptr_t)memory % 4 != 0) {
         return FQT_ERROR_ARGUMENT;
     }
-    if (size < fqt_network_memory_size(model, mode)) {
+    size_t needed = fqt_network_memory_size(model, mode);
+    if (size < needed) {
         return FQT_ERROR_MEMORY;
+    }
+    if (memory == NULL && needed > 0) {
+        return FQT_ERROR_ARGUMENT;
     }
     network->model = *model;
     network->mode = mode;
-    network->first_moving = first_moving(model);
-    network->version_bytes = fqt_version_size(model);
-    network->transfers = NULL;
-    network->n_transfers = 0;
+    network->live = memory;
+    network->copy_version = NULL;
+    network->trainer = NULL;
     atomic_init(&network->pending, 0);
-    struct carve carve = {memory, 0};
-    place(&carve, model, mode, network);
-    load_values(model, &network->live);
-    fqt_pass_scales(model, &network->live);
-    for (uint32_t l = 0; l < model->header->n_layers; l++) {
-        fqt_prepare_layer(network, &network->live, l, network->parameters[l].bias);
+    if (mode == FQT_TRAINING) {
+        load(network);
     }
     return FQT_OK;
 }
 
 /* ---- Forward ---- */
 
-static void forward_weights_u8(const struct fqt_network *network, uint32_t l, const uint8_t *x, uint8_t *y,
-                               struct fqt_extremes *extremes) {
-    const struct fqt_tensor_values *tensors = network->live.tensors;
-    const struct fqt_layer_values *values = &network->live.layers[l];
-    bool relu = (network->model.layers[l].flags & FQT_LAYER_RELU) != 0;
-    struct fqt_geometry g = fqt_layer_geometry(&network->model, l);
-    struct fqt_forward_quantization q = {
-        .zero_x = tensors[l].zero,
-        .zero_w = values->weight_zero,
-        .zero_y = tensors[l + 1].zero,
-        .lower = relu ? tensors[l + 1].zero : 0,
-        .requantizer = values->requantizer,
-    };
-    const uint8_t *w = network->parameters[l].weights;
-    const int32_t *bias_acc = fqt_bias_acc(network, &network->live, l);
-    switch (network->model.layers[l].op) {
-    case FQT_LINEAR:
-        fqt_linear_forward_u8(g.in_c, g.out_c, &q, x, w, bias_acc, y, extremes);
-        break;
-    case FQT_DEPTHWISE_CONV2D:
-        fqt_depthwise_conv2d_forward_u8(&g, &q, x, w, bias_acc, y, extremes);
-        break;
-    default:
-        fqt_conv2d_forward_u8(&g, &q, x, w, bias_acc, y, extremes);
-    }
+static fqt_forward_function *const forward_functions[] = {
+#if FQT_WITH_CONV2D
+    [FQT_CONV2D] = fqt_conv2d_layer_forward,
+#endif
+#if FQT_WITH_LINEAR
+    [FQT_LINEAR] = fqt_linear_layer_forward,
+#endif
+#if FQT_WITH_MAX_POOL2D
+    [FQT_MAX_POOL2D] = fqt_max_pool2d_layer_forward,
+#endif
+#if FQT_WITH_DEQUANTIZE
+    [FQT_DEQUANTIZE] = fqt_dequantize_layer_forward,
+#endif
+#if FQT_WITH_DEPTHWISE_CONV2D
+    [FQT_DEPTHWISE_CONV2D] = fqt_depthwise_conv2d_layer_forward,
+#endif
+#if FQT_WITH_AVG_POOL2D
+    [FQT_AVG_POOL2D] = fqt_avg_pool2d_layer_forward,
+#endif
+#if FQT_WITH_ADD
+    [FQT_ADD] = fqt_add_layer_forward,
+#endif
+#if FQT_WITH_HARD_SWISH
+    [FQT_HARD_SWISH] = fqt_hard_swish_layer_forward,
+#endif
+};
+
+void fqt_forward_layer(const struct fqt_network *network, uint32_t l, const void *x, const void *x2, void *y,
+                       void *scratch, struct fqt_extremes *extremes) {
+    struct fqt_forward_pass pass = {network, l, x, x2, y, scratch, extremes};
+    forward_functions[network->model.layers[l].op](&pass);
 }
 
-static void forward_weights_f32(const struct fqt_network *network, uint32_t l, const float *x, float *y) {
-    bool relu = (network->model.layers[l].flags & FQT_LAYER_RELU) != 0;
-    struct fqt_geometry g = fqt_layer_geometry(&network->model, l);
-    const struct fqt_layer_parameters *p = &network->parameters[l];
-    switch (network->model.layers[l].op) {
-    case FQT_LINEAR:
-        fqt_linear_forward_f32(g.in_c, g.out_c, relu, x, p->weights, p->bias, y);
-        break;
-    case FQT_DEPTHWISE_CONV2D:
-        fqt_depthwise_conv2d_forward_f32(&g, relu, x, p->weights, p->bias, y);
-        break;
-    default:
-        fqt_conv2d_forward_f32(&g, relu, x, p->weights, p->bias, y);
+/* Requantizers of the grids and bias_acc of the largest layer. */
+uint64_t fqt_forward_scratch_size(const struct fqt_model *model) {
+    uint64_t largest = 0;
+    for (uint32_t l = 0; l < model->header->n_layers; l++) {
+        uint32_t grids = model->layers[l].grids;
+        uint64_t bytes = grids == 0 ? 0 : 4ull * (grids + fqt_layer_outputs(model, l));
+        largest = bytes > largest ? bytes : largest;
     }
-}
-
-static void forward_pool(const struct fqt_network *network, uint32_t l, const void *x, void *y) {
-    struct fqt_geometry g = fqt_layer_geometry(&network->model, l);
-    if (fqt_layer_type(&network->model, l) == FQT_U8) {
-        fqt_max_pool2d_forward_u8(&g, x, y);
-    } else {
-        fqt_max_pool2d_forward_f32(&g, x, y);
-    }
-}
-
-void fqt_forward_layer(const struct fqt_network *network, uint32_t l, const void *x, void *y,
-                       struct fqt_extremes *extremes) {
-    const struct fqt_tensor_values *tensor = &network->live.tensors[l];
-    switch (network->model.layers[l].op) {
-    case FQT_MAX_POOL2D:
-        forward_pool(network, l, x, y);
-        break;
-    case FQT_DEQUANTIZE:
-        fqt_dequantize_forward((int32_t)fqt_tensor_elements(&network->model.tensors[l]), tensor->zero, tensor->scale, x,
-                               y);
-        break;
-    default:
-        if (fqt_layer_type(&network->model, l) == FQT_U8) {
-            forward_weights_u8(network, l, x, y, extremes);
-        } else {
-            forward_weights_f32(network, l, x, y);
-        }
-    }
+    return largest;
 }
 
 /* ---- Inference ---- */
 
-/* Tensor t's bytes rounded up to 4; tensor 0 is the caller's sample and takes none. */
-static uint64_t arena_bytes(const struct fqt_model *model, uint32_t t) {
-    return t == 0 ? 0 : (fqt_tensor_bytes(model, t) + 3) / 4 * 4;
-}
-
 size_t fqt_inference_arena_size(const struct fqt_model *model) {
     struct carve carve = {NULL, 0};
-    for (uint32_t t = 1; t < model->header->n_tensors; t++) {
-        uint64_t pair = arena_bytes(model, t - 1) + arena_bytes(model, t);
-        carve.used = pair > carve.used ? pair : carve.used;
-    }
+    carve_take(&carve, model->header->inference_arena);
+    carve_take(&carve, fqt_forward_scratch_size(model));
     return carve_size(&carve);
 }
 
@@ -279,23 +260,28 @@ enum fqt_status fqt_infer(struct fqt_network *network, void *arena, size_t arena
         return FQT_ERROR_ARGUMENT;
     }
     const struct fqt_model *model = &network->model;
-    size_t size = fqt_inference_arena_size(model);
-    if (arena_size < size) {
+    if (arena_size < fqt_inference_arena_size(model)) {
         return FQT_ERROR_MEMORY;
     }
     fqt_finish_commit(network);
-    const void *x = sample;
+    uint8_t *features = arena;
+    uint8_t *scratch = features + model->header->inference_arena;
     for (uint32_t l = 0; l < model->header->n_layers; l++) {
-        /* Neighbours lie at opposite ends of the arena. */
-        uint8_t *y = (uint8_t *)arena + (l % 2 == 0 ? 0 : size - (size_t)arena_bytes(model, l + 1));
-        fqt_forward_layer(network, l, x, y, NULL);
-        x = y;
+        const struct fqt_layer_record *layer = &model->layers[l];
+        const uint8_t *x = layer->input == 0 ? sample : features + model->tensors[layer->input].inference_offset;
+        const uint8_t *x2 = layer->input2 == 0 ? sample : features + model->tensors[layer->input2].inference_offset;
+        fqt_forward_layer(network, l, x, x2, features + model->tensors[l + 1].inference_offset, scratch, NULL);
     }
+    const struct fqt_tensor_record *last = &model->tensors[model->header->n_tensors - 1];
+    const void *y = features + last->inference_offset;
     int32_t classes = (int32_t)fqt_model_classes(model);
-    bool quantized = fqt_layer_type(model, model->header->n_layers - 1) == FQT_U8;
-    *prediction = (uint32_t)(quantized ? fqt_largest_u8(classes, x) : fqt_largest_f32(classes, x));
+    if (FQT_WITH_FLOAT32 && last->type == FQT_F32) {
+        *prediction = (uint32_t)fqt_largest_f32(classes, y);
+    } else {
+        *prediction = (uint32_t)fqt_largest_u8(classes, y);
+    }
     if (logits != NULL) {
-        *logits = x;
+        *logits = y;
     }
     return FQT_OK;
 }

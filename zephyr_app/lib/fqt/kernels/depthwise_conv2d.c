@@ -3,71 +3,69 @@
  * own. */
 #include "window.h"
 
-#include <stddef.h>
-
 /* Index of weight (c, ky, kx). */
 static int32_t weight_index(const struct fqt_geometry *g, int32_t c, int32_t ky, int32_t kx) {
     return (c * g->kernel_h + ky) * g->kernel_w + kx;
+}
+
+/* Index of input (row of tap ky, column of tap h.first, c). */
+static int32_t input_index(const struct fqt_geometry *g, struct taps v, struct taps h, int32_t ky, int32_t c) {
+    return ((v.in + (ky - v.first) * g->dilation_h) * g->in_w + h.in) * g->in_c + c;
 }
 
 /* ---- Forward, Eq. 3 ---- */
 
 static int32_t accumulate_u8(const struct fqt_geometry *g, const struct fqt_forward_quantization *q, struct taps v,
                              struct taps h, int32_t c, const uint8_t *x, const uint8_t *w, int32_t acc) {
+    int32_t step = g->dilation_w * g->in_c;
+    int32_t zero_x = q->zero_x;
+    int32_t zero_w = q->zero_w[fqt_grid_index(q->grids, c)];
     for (int32_t ky = v.first; ky < v.last; ky++) {
-        const uint8_t *pixel = x + ((v.in + ky - v.first) * g->in_w + h.in) * g->in_c + c;
+        const uint8_t *pixel = x + input_index(g, v, h, ky, c);
         const uint8_t *w_row = w + weight_index(g, c, ky, 0);
         for (int32_t kx = h.first; kx < h.last; kx++) {
-            acc += (*pixel - q->zero_x) * (w_row[kx] - q->zero_w);
-            pixel += g->in_c;
+            acc += (*pixel - zero_x) * (w_row[kx] - zero_w);
+            pixel += step;
         }
     }
     return acc;
 }
 
 void fqt_depthwise_conv2d_forward_u8(const struct fqt_geometry *g, const struct fqt_forward_quantization *q,
-                                     const uint8_t *x, const uint8_t *w, const int32_t *bias_acc, uint8_t *y,
-                                     struct fqt_extremes *extremes) {
-    struct fqt_extremes seen = {INT32_MAX, INT32_MIN};
+                                     const uint8_t *x, const uint8_t *w, uint8_t *y, struct fqt_extremes *extremes) {
     for (int32_t oy = 0; oy < g->out_h; oy++) {
-        struct taps v = taps_of(oy, g->stride_h, g->pad_top, g->kernel_h, g->in_h);
+        struct taps v = rows_of(g, oy);
         for (int32_t ox = 0; ox < g->out_w; ox++) {
-            struct taps h = taps_of(ox, g->stride_w, g->pad_left, g->kernel_w, g->in_w);
+            struct taps h = columns_of(g, ox);
             for (int32_t c = 0; c < g->out_c; c++) {
-                int32_t acc = accumulate_u8(g, q, v, h, c, x, w, bias_acc[c]);
-                fqt_widen(&seen, acc);
-                *y++ = fqt_output_u8(q, acc);
+                *y++ = fqt_output_u8(q, c, accumulate_u8(g, q, v, h, c, x, w, q->bias_acc[c]), extremes);
             }
         }
-    }
-    if (extremes != NULL) {
-        fqt_widen(extremes, seen.least);
-        fqt_widen(extremes, seen.greatest);
     }
 }
 
 static float accumulate_f32(const struct fqt_geometry *g, struct taps v, struct taps h, int32_t c, const float *x,
                             const float *w, float acc) {
+    int32_t step = g->dilation_w * g->in_c;
     for (int32_t ky = v.first; ky < v.last; ky++) {
-        const float *pixel = x + ((v.in + ky - v.first) * g->in_w + h.in) * g->in_c + c;
+        const float *pixel = x + input_index(g, v, h, ky, c);
         const float *w_row = w + weight_index(g, c, ky, 0);
         for (int32_t kx = h.first; kx < h.last; kx++) {
             acc = acc + *pixel * w_row[kx];
-            pixel += g->in_c;
+            pixel += step;
         }
     }
     return acc;
 }
 
-void fqt_depthwise_conv2d_forward_f32(const struct fqt_geometry *g, bool relu, const float *x, const float *w,
-                                      const float *bias, float *y) {
+void fqt_depthwise_conv2d_forward_f32(const struct fqt_geometry *g, enum fqt_activation activation, const float *x,
+                                      const float *w, const float *bias, float *y) {
     for (int32_t oy = 0; oy < g->out_h; oy++) {
-        struct taps v = taps_of(oy, g->stride_h, g->pad_top, g->kernel_h, g->in_h);
+        struct taps v = rows_of(g, oy);
         for (int32_t ox = 0; ox < g->out_w; ox++) {
-            struct taps h = taps_of(ox, g->stride_w, g->pad_left, g->kernel_w, g->in_w);
+            struct taps h = columns_of(g, ox);
             for (int32_t c = 0; c < g->out_c; c++) {
-                float acc = accumulate_f32(g, v, h, c, x, w, bias[c]);
-                *y++ = relu && !(acc > 0.0f) ? 0.0f : acc;
+                *y++ = fqt_activate(activation, accumulate_f32(g, v, h, c, x, w, bias[c]));
             }
         }
     }
@@ -75,13 +73,22 @@ void fqt_depthwise_conv2d_forward_f32(const struct fqt_geometry *g, bool relu, c
 
 /* ---- Error to the input, Eq. 1 and 4: each input element visits the outputs that read it, in raster order ---- */
 
-static int32_t gather_u8(const struct fqt_geometry *g, int32_t zero_w, struct outputs v, struct outputs h, int32_t iy,
-                         int32_t ix, int32_t c, const int8_t *e, const uint8_t *w) {
+/* An input position and the outputs that may read it. */
+struct place {
+    int32_t iy, ix;
+    struct outputs v, h;
+};
+
+static int32_t gather_u8(const struct fqt_geometry *g, struct place p, int32_t zero_w, int32_t c, const int8_t *e,
+                         const uint8_t *w) {
     int32_t sum = 0;
-    for (int32_t oy = v.first; oy < v.last; oy++) {
-        for (int32_t ox = h.first; ox < h.last; ox++) {
-            int32_t tap = weight_index(g, c, iy + g->pad_top - oy * g->stride_h, ix + g->pad_left - ox * g->stride_w);
-            sum += e[(oy * g->out_w + ox) * g->out_c + c] * (w[tap] - zero_w);
+    for (int32_t oy = p.v.first; oy < p.v.last; oy++) {
+        int32_t ky = tap_on(p.iy, oy, g->stride_h, g->pad_top, g->dilation_h);
+        for (int32_t ox = p.h.first; ky >= 0 && ox < p.h.last; ox++) {
+            int32_t kx = tap_on(p.ix, ox, g->stride_w, g->pad_left, g->dilation_w);
+            if (kx >= 0) {
+                sum += e[(oy * g->out_w + ox) * g->out_c + c] * (w[weight_index(g, c, ky, kx)] - zero_w);
+            }
         }
     }
     return sum;
@@ -91,11 +98,11 @@ int32_t fqt_depthwise_conv2d_backward_input_u8(const struct fqt_geometry *g, con
                                                const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx) {
     int32_t largest = 0;
     for (int32_t iy = 0; iy < g->in_h; iy++) {
-        struct outputs v = outputs_of(iy, g->stride_h, g->pad_top, g->kernel_h, g->out_h);
         for (int32_t ix = 0; ix < g->in_w; ix++) {
-            struct outputs h = outputs_of(ix, g->stride_w, g->pad_left, g->kernel_w, g->out_w);
+            struct place p = {iy, ix, readers_of_row(g, iy), readers_of_column(g, ix)};
             for (int32_t c = 0; c < g->in_c; c++) {
-                int32_t sum = gather_u8(g, q->zero_w, v, h, iy, ix, c, e, w);
+                int32_t grid = fqt_grid_index(q->grids, c);
+                int32_t sum = gather_u8(g, p, q->zero_w[grid], c, e, w) * q->factors[grid];
                 largest = fqt_max(largest, fqt_errors_u8(q, 1, &sum, x++, dx++));
             }
         }
@@ -103,29 +110,29 @@ int32_t fqt_depthwise_conv2d_backward_input_u8(const struct fqt_geometry *g, con
     return largest;
 }
 
-static float gather_f32(const struct fqt_geometry *g, struct outputs v, struct outputs h, int32_t iy, int32_t ix,
-                        int32_t c, const float *e, const float *w) {
+static float gather_f32(const struct fqt_geometry *g, struct place p, int32_t c, const float *e, const float *w) {
     float sum = 0.0f;
-    for (int32_t oy = v.first; oy < v.last; oy++) {
-        for (int32_t ox = h.first; ox < h.last; ox++) {
-            int32_t tap = weight_index(g, c, iy + g->pad_top - oy * g->stride_h, ix + g->pad_left - ox * g->stride_w);
-            /* A sum from +0 is never -0: adding +-0 changes no bit. */
-            sum = sum + e[(oy * g->out_w + ox) * g->out_c + c] * w[tap];
+    for (int32_t oy = p.v.first; oy < p.v.last; oy++) {
+        int32_t ky = tap_on(p.iy, oy, g->stride_h, g->pad_top, g->dilation_h);
+        for (int32_t ox = p.h.first; ky >= 0 && ox < p.h.last; ox++) {
+            int32_t kx = tap_on(p.ix, ox, g->stride_w, g->pad_left, g->dilation_w);
+            if (kx >= 0) {
+                /* A sum from +0 is never -0: adding +-0 changes no bit. */
+                sum = sum + e[(oy * g->out_w + ox) * g->out_c + c] * w[weight_index(g, c, ky, kx)];
+            }
         }
     }
     return sum;
 }
 
-void fqt_depthwise_conv2d_backward_input_f32(const struct fqt_geometry *g, bool masked, const float *e, const float *w,
-                                             const float *x, float *dx) {
+void fqt_depthwise_conv2d_backward_input_f32(const struct fqt_geometry *g, enum fqt_activation activation,
+                                             bool accumulate, const float *e, const float *w, const float *x,
+                                             float *dx) {
     for (int32_t iy = 0; iy < g->in_h; iy++) {
-        struct outputs v = outputs_of(iy, g->stride_h, g->pad_top, g->kernel_h, g->out_h);
         for (int32_t ix = 0; ix < g->in_w; ix++) {
-            struct outputs h = outputs_of(ix, g->stride_w, g->pad_left, g->kernel_w, g->out_w);
+            struct place p = {iy, ix, readers_of_row(g, iy), readers_of_column(g, ix)};
             for (int32_t c = 0; c < g->in_c; c++) {
-                float sum = gather_f32(g, v, h, iy, ix, c, e, w);
-                *dx++ = masked && !(*x > 0.0f) ? 0.0f : sum;
-                x++;
+                fqt_error_f32(activation, accumulate, gather_f32(g, p, c, e, w), x++, dx++);
             }
         }
     }
@@ -137,9 +144,9 @@ void fqt_depthwise_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32
                                              const int8_t *e, const uint8_t *x, int32_t *gradient,
                                              int32_t *bias_gradient) {
     for (int32_t oy = 0; oy < g->out_h; oy++) {
-        struct taps v = taps_of(oy, g->stride_h, g->pad_top, g->kernel_h, g->in_h);
+        struct taps v = rows_of(g, oy);
         for (int32_t ox = 0; ox < g->out_w; ox++) {
-            struct taps h = taps_of(ox, g->stride_w, g->pad_left, g->kernel_w, g->in_w);
+            struct taps h = columns_of(g, ox);
             for (int32_t c = 0; c < g->out_c; c++) {
                 int32_t error = *e++;
                 if (error == 0) {
@@ -148,11 +155,11 @@ void fqt_depthwise_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32
                 bias_gradient[c] += error;
                 int32_t factor = error * (1 << fraction_bits);
                 for (int32_t ky = v.first; ky < v.last; ky++) {
-                    const uint8_t *pixel = x + ((v.in + ky - v.first) * g->in_w + h.in) * g->in_c + c;
+                    const uint8_t *pixel = x + input_index(g, v, h, ky, c);
                     int32_t *row = gradient + weight_index(g, c, ky, 0);
                     for (int32_t kx = h.first; kx < h.last; kx++) {
                         row[kx] += factor * (*pixel - zero_x);
-                        pixel += g->in_c;
+                        pixel += g->dilation_w * g->in_c;
                     }
                 }
             }
@@ -163,9 +170,9 @@ void fqt_depthwise_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32
 void fqt_depthwise_conv2d_backward_weight_f32(const struct fqt_geometry *g, const float *e, const float *x,
                                               float *gradient, float *bias_gradient) {
     for (int32_t oy = 0; oy < g->out_h; oy++) {
-        struct taps v = taps_of(oy, g->stride_h, g->pad_top, g->kernel_h, g->in_h);
+        struct taps v = rows_of(g, oy);
         for (int32_t ox = 0; ox < g->out_w; ox++) {
-            struct taps h = taps_of(ox, g->stride_w, g->pad_left, g->kernel_w, g->in_w);
+            struct taps h = columns_of(g, ox);
             for (int32_t c = 0; c < g->out_c; c++) {
                 float error = *e++;
                 if (error == 0.0f) {
@@ -173,11 +180,11 @@ void fqt_depthwise_conv2d_backward_weight_f32(const struct fqt_geometry *g, cons
                 }
                 bias_gradient[c] = bias_gradient[c] + error;
                 for (int32_t ky = v.first; ky < v.last; ky++) {
-                    const float *pixel = x + ((v.in + ky - v.first) * g->in_w + h.in) * g->in_c + c;
+                    const float *pixel = x + input_index(g, v, h, ky, c);
                     float *row = gradient + weight_index(g, c, ky, 0);
                     for (int32_t kx = h.first; kx < h.last; kx++) {
                         row[kx] = row[kx] + error * *pixel;
-                        pixel += g->in_c;
+                        pixel += g->dilation_w * g->in_c;
                     }
                 }
             }

@@ -8,13 +8,12 @@ void fqt_dequantize_forward(int32_t n, int32_t zero_x, float scale, const uint8_
     }
 }
 
-float fqt_dequantize_backward(int32_t n, int32_t zero_x, bool masked, float error_scale, const float *e,
+float fqt_dequantize_backward(int32_t n, int32_t lowest, int32_t highest, float error_scale, const float *e,
                               const uint8_t *x, int8_t *dx) {
-    int32_t lowest = masked ? zero_x : -1;
     float inverse = 1.0f / error_scale;
     float largest = 0.0f;
     for (int32_t i = 0; i < n; i++) {
-        if (x[i] <= lowest) {
+        if (x[i] <= lowest || x[i] >= highest) {
             dx[i] = 0;
             continue;
         }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Max pooling (SPEC.md 4.5): the first maximum in raster order wins, forward and backward. */
-#include <fqt/kernels.h>
+#include "window.h"
 
 /* Index of the first tap of a window: output (oy, ox), channel c. */
 static int32_t window_start(const struct fqt_geometry *g, int32_t oy, int32_t ox, int32_t c) {
@@ -32,15 +32,6 @@ static int32_t window_start(const struct fqt_geometry *g, int32_t oy, int32_t ox
         }                                                                                                              \
     }
 
-/* First output along one axis whose window covers input index `in`; the last one is in / stride. */
-static int32_t first_window(int32_t in, int32_t stride, int32_t kernel) {
-    return in < kernel ? 0 : (in - kernel) / stride + 1;
-}
-
-static int32_t last_window(int32_t in, int32_t stride, int32_t windows) {
-    return in / stride < windows ? in / stride : windows - 1;
-}
-
 /* name: sum of the errors whose window has its first maximum at input element i = (iy, ix, c), windows in raster order.
  */
 #define DEFINE_GATHER(name, type, error_type, sum_type, first_maximum)                                                 \
@@ -48,10 +39,10 @@ static int32_t last_window(int32_t in, int32_t stride, int32_t windows) {
                          const error_type *e) {                                                                        \
         int32_t i = (iy * g->in_w + ix) * g->in_c + c;                                                                 \
         sum_type sum = 0;                                                                                              \
-        for (int32_t oy = first_window(iy, g->stride_h, g->kernel_h); oy <= last_window(iy, g->stride_h, g->out_h);    \
-             oy++) {                                                                                                   \
-            for (int32_t ox = first_window(ix, g->stride_w, g->kernel_w);                                              \
-                 ox <= last_window(ix, g->stride_w, g->out_w); ox++) {                                                 \
+        struct outputs v = readers_of_row(g, iy);                                                                      \
+        struct outputs h = readers_of_column(g, ix);                                                                   \
+        for (int32_t oy = v.first; oy < v.last; oy++) {                                                                \
+            for (int32_t ox = h.first; ox < h.last; ox++) {                                                            \
                 error_type error = e[(oy * g->out_w + ox) * g->out_c + c];                                             \
                 if (error != 0 && first_maximum(g, x, window_start(g, oy, ox, c)) == i) {                              \
                     sum = sum + error;                                                                                 \
@@ -68,25 +59,25 @@ DEFINE_FORWARD(fqt_max_pool2d_forward_f32, float, first_maximum_f32)
 DEFINE_GATHER(gather_u8, uint8_t, int8_t, int32_t, first_maximum_u8)
 DEFINE_GATHER(gather_f32, float, float, float, first_maximum_f32)
 
-void fqt_max_pool2d_backward_u8(const struct fqt_geometry *g, int32_t zero_x, bool masked, const uint8_t *x,
+void fqt_max_pool2d_backward_u8(const struct fqt_geometry *g, int32_t lowest, int32_t highest, const uint8_t *x,
                                 const int8_t *e, int8_t *dx) {
-    int32_t lowest = masked ? zero_x : -1;
     for (int32_t iy = 0; iy < g->in_h; iy++) {
         for (int32_t ix = 0; ix < g->in_w; ix++) {
             for (int32_t c = 0; c < g->in_c; c++) {
-                bool passes = x[(iy * g->in_w + ix) * g->in_c + c] > lowest;
-                int32_t sum = passes ? gather_u8(g, iy, ix, c, x, e) : 0;
+                int32_t value = x[(iy * g->in_w + ix) * g->in_c + c];
+                int32_t sum = lowest < value && value < highest ? gather_u8(g, iy, ix, c, x, e) : 0;
                 *dx++ = (int8_t)fqt_clamp(sum, -FQT_ERROR_MAX, FQT_ERROR_MAX);
             }
         }
     }
 }
 
-void fqt_max_pool2d_backward_f32(const struct fqt_geometry *g, bool masked, const float *x, const float *e, float *dx) {
+void fqt_max_pool2d_backward_f32(const struct fqt_geometry *g, enum fqt_activation activation, const float *x,
+                                 const float *e, float *dx) {
     for (int32_t iy = 0; iy < g->in_h; iy++) {
         for (int32_t ix = 0; ix < g->in_w; ix++) {
             for (int32_t c = 0; c < g->in_c; c++) {
-                bool passes = !masked || x[(iy * g->in_w + ix) * g->in_c + c] > 0.0f;
+                bool passes = fqt_passes_f32(activation, x[(iy * g->in_w + ix) * g->in_c + c]);
                 *dx++ = passes ? gather_f32(g, iy, ix, c, x, e) : 0.0f;
             }
         }

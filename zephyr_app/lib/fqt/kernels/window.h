@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the convolutions share: which taps of a window lie inside the input, and what becomes of their sums. */
+/* What windows share: which of their taps lie inside the input, and which windows read an input. */
 #ifndef FQT_WINDOW_H
 #define FQT_WINDOW_H
 
-#include <fqt/kernels.h>
+#include "elements.h"
 
-static inline int32_t fqt_min(int32_t a, int32_t b) {
-    return a < b ? a : b;
-}
-
-static inline int32_t fqt_max(int32_t a, int32_t b) {
-    return a > b ? a : b;
+/* ceil(a / b) for a > 0. Most steps are 1, and a Cortex-M0+ has no division. */
+static inline int32_t divided_up(int32_t a, int32_t b) {
+    return b == 1 ? a : (a + b - 1) / b;
 }
 
 /* Along one axis: kernel taps first..last-1 of an output lie inside the input, the first one at index `in`. */
@@ -18,47 +15,52 @@ struct taps {
     int32_t first, last, in;
 };
 
-static inline struct taps taps_of(int32_t out, int32_t stride, int32_t pad, int32_t kernel, int32_t size) {
+static inline struct taps taps_of(int32_t out, int32_t stride, int32_t pad, int32_t kernel, int32_t dilation,
+                                  int32_t size) {
     int32_t origin = out * stride - pad;
-    int32_t first = fqt_max(0, -origin);
-    return (struct taps){first, fqt_min(kernel, size - origin), origin + first};
+    int32_t first = origin < 0 ? divided_up(-origin, dilation) : 0;
+    int32_t last = fqt_min(kernel, divided_up(size - origin, dilation));
+    if (first >= last) { /* a small input may lie between two taps */
+        return (struct taps){0, 0, 0};
+    }
+    return (struct taps){first, last, origin + first * dilation};
 }
 
-/* Along one axis: outputs first..last-1 have a tap on an input index. */
+/* Along one axis: outputs first..last-1 may have a tap on an input index, see tap_on(). */
 struct outputs {
     int32_t first, last;
 };
 
-static inline struct outputs outputs_of(int32_t in, int32_t stride, int32_t pad, int32_t kernel, int32_t size) {
-    int32_t from = in + pad - kernel + 1;
-    int32_t first = from <= 0 ? 0 : (from + stride - 1) / stride;
+static inline struct outputs outputs_of(int32_t in, int32_t stride, int32_t pad, int32_t kernel, int32_t dilation,
+                                        int32_t size) {
+    int32_t from = in + pad - (kernel - 1) * dilation;
+    int32_t first = from <= 0 ? 0 : divided_up(from, stride);
     return (struct outputs){first, fqt_min(size, (in + pad) / stride + 1)};
 }
 
-static inline void fqt_widen(struct fqt_extremes *extremes, int32_t acc) {
-    extremes->least = fqt_min(extremes->least, acc);
-    extremes->greatest = fqt_max(extremes->greatest, acc);
-}
-
-/* The output that belongs to an accumulator. */
-static inline uint8_t fqt_output_u8(const struct fqt_forward_quantization *q, int32_t acc) {
-    return (uint8_t)fqt_clamp(fqt_requantize(acc, q->requantizer) + q->zero_y, q->lower, 255);
-}
-
-/* Requantizes the error sums of n inputs; returns the largest |sum| of the unmasked. */
-static inline int32_t fqt_errors_u8(const struct fqt_error_quantization *q, int32_t n, const int32_t *sum,
-                                    const uint8_t *x, int8_t *dx) {
-    int32_t lowest = q->masked ? q->zero_x : -1;
-    int32_t largest = 0;
-    for (int32_t j = 0; j < n; j++) {
-        if (x[j] <= lowest) {
-            dx[j] = 0;
-            continue;
-        }
-        largest = fqt_max(largest, sum[j] < 0 ? -sum[j] : sum[j]);
-        dx[j] = (int8_t)fqt_clamp(fqt_requantize(sum[j], q->requantizer), -FQT_ERROR_MAX, FQT_ERROR_MAX);
+/* The tap of an output of outputs_of() on the input index; -1 if the input lies between two taps. */
+static inline int32_t tap_on(int32_t in, int32_t out, int32_t stride, int32_t pad, int32_t dilation) {
+    int32_t distance = in + pad - out * stride;
+    if (dilation == 1) {
+        return distance;
     }
-    return largest;
+    return distance % dilation == 0 ? distance / dilation : -1;
+}
+
+static inline struct taps rows_of(const struct fqt_geometry *g, int32_t oy) {
+    return taps_of(oy, g->stride_h, g->pad_top, g->kernel_h, g->dilation_h, g->in_h);
+}
+
+static inline struct taps columns_of(const struct fqt_geometry *g, int32_t ox) {
+    return taps_of(ox, g->stride_w, g->pad_left, g->kernel_w, g->dilation_w, g->in_w);
+}
+
+static inline struct outputs readers_of_row(const struct fqt_geometry *g, int32_t iy) {
+    return outputs_of(iy, g->stride_h, g->pad_top, g->kernel_h, g->dilation_h, g->out_h);
+}
+
+static inline struct outputs readers_of_column(const struct fqt_geometry *g, int32_t ix) {
+    return outputs_of(ix, g->stride_w, g->pad_left, g->kernel_w, g->dilation_w, g->out_w);
 }
 
 #endif

@@ -112,12 +112,13 @@ const uint8_t *fqt_staged_weights(const int32_t *gradient, int32_t size) {
     return (const uint8_t *)gradient + 2 * (size_t)size;
 }
 
-/* Stochastic rounding to 2^-fraction_bits of a step: the byte takes the nearest whole step, the residual the rest.
- * m: old scale / new scale / 65536. */
-static void stage_weights(const struct fqt_update *u, float m, int32_t zero, int32_t size, int32_t *moved) {
+/* Stochastic rounding to 2^-fraction_bits of a step, elements first..end-1: the byte takes the nearest whole step, the
+ * residual the rest. m: old scale / new scale / 65536. */
+static void round_weights(const struct fqt_update *u, float m, int32_t zero, int32_t first, int32_t end,
+                          int32_t *moved) {
     uint8_t *bytes = (uint8_t *)moved;
     float fine = m * (float)(1 << u->fraction_bits);
-    for (int32_t i = 0; i < size; i++) {
+    for (int32_t i = first; i < end; i++) {
         int32_t value = fqt_rescale(moved[i], fine, fqt_random_word(u->key, (uint32_t)i));
         int32_t whole = (int32_t)shifted(value, u->fraction_bits);
         int32_t w = fqt_clamp(whole + zero, 0, 255);
@@ -125,6 +126,11 @@ static void stage_weights(const struct fqt_update *u, float m, int32_t zero, int
         bytes[2 * i] = (uint8_t)w; /* a pair of bytes overtakes no moved weight that is still to be read */
         bytes[2 * i + 1] = (uint8_t)residual;
     }
+}
+
+/* Pairs of bytes, weight and residual, to their places. */
+static void stage_weights(int32_t size, int32_t *moved) {
+    uint8_t *bytes = (uint8_t *)moved;
     for (int32_t i = 0; i < size; i++) {
         bytes[2 * size + i] = bytes[2 * i];
         bytes[3 * size + i] = bytes[2 * i + 1];
@@ -138,22 +144,35 @@ void fqt_restore_residuals(int32_t *gradient, int32_t size) {
     }
 }
 
-struct fqt_grid fqt_update_weights_u8(const struct fqt_update *u, struct fqt_grid grid, const uint8_t *w,
-                                      int32_t *gradient, const int32_t *chosen) {
-    for (int32_t co = 0; co < u->outputs; co++) {
-        int32_t start = co * u->fan_in;
-        move_channel(u, grid, channel_rate(u, chosen[co]), w + start, gradient + start);
-    }
-    int32_t size = u->outputs * u->fan_in;
+/* One grid and its channels first..end-1: moved weights into pairs of bytes. Returns the new grid. */
+static struct fqt_grid update_grid(const struct fqt_update *u, struct fqt_grid grid, int32_t first, int32_t end,
+                                   const uint8_t *w, int32_t *gradient, const int32_t *chosen) {
     int32_t lowest = 0;
     int32_t highest = 0;
-    for (int32_t i = 0; i < size; i++) {
-        lowest = gradient[i] < lowest ? gradient[i] : lowest;
-        highest = gradient[i] > highest ? gradient[i] : highest;
+    for (int32_t co = first; co < end; co++) {
+        int32_t start = co * u->fan_in;
+        move_channel(u, grid, channel_rate(u, chosen[co]), w + start, gradient + start);
+        for (int32_t i = start; i < start + u->fan_in; i++) {
+            lowest = gradient[i] < lowest ? gradient[i] : lowest;
+            highest = gradient[i] > highest ? gradient[i] : highest;
+        }
     }
     struct fqt_grid new_grid = adapt_grid(grid, lowest, highest);
-    stage_weights(u, (grid.scale / new_grid.scale) / WEIGHT_UNIT, new_grid.zero, size, gradient);
+    float m = (grid.scale / new_grid.scale) / WEIGHT_UNIT;
+    round_weights(u, m, new_grid.zero, first * u->fan_in, end * u->fan_in, gradient);
     return new_grid;
+}
+
+void fqt_update_weights_u8(const struct fqt_update *u, int32_t grids, float *scale, int32_t *zero, const uint8_t *w,
+                           int32_t *gradient, const int32_t *chosen) {
+    int32_t channels = u->outputs / grids; /* of each */
+    for (int32_t i = 0; i < grids; i++) {
+        struct fqt_grid grid = {scale[i], zero[i]};
+        grid = update_grid(u, grid, i * channels, (i + 1) * channels, w, gradient, chosen);
+        scale[i] = grid.scale;
+        zero[i] = grid.zero;
+    }
+    stage_weights(u->outputs * u->fan_in, gradient);
 }
 
 void fqt_update_bias_u8(const struct fqt_update *u, float error_scale, const int32_t *bias, int32_t *bias_gradient) {

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The border to float32 layers on a State."""
+
+from fqt_ref.jit import njit
+from fqt_ref.kernels.dequantize import dequantize_backward, dequantize_forward
+from fqt_ref.operators.views import error_f32, error_i8, feature_f32, feature_u8, passing
+from fqt_ref.ranges import error_scale_in_force
+
+
+@njit
+def forward(state, i):
+    """Layer i from its input to its output."""
+    layer = state.layers[i]
+    x = state.tensors[layer.input]
+    dequantize_forward(x.zero, x.scale, feature_u8(state, layer.input), feature_f32(state, layer.output))
+
+
+@njit
+def backward_input(state, i):
+    """The error at the input of layer i."""
+    layer, slot = state.layers[i], state.layer_slots[i]
+    t, scale = layer.input, error_scale_in_force(state.tensors[layer.input].error_scale)
+    error, x, dx = error_f32(state, layer.output), feature_u8(state, t), error_i8(state, t)
+    slot.error_max_f32 = max(slot.error_max_f32, dequantize_backward(passing(state, t), scale, error, x, dx))

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Addition (SPEC.md 4.9). Each element is read before its place is written, because y may lie over a or b and dx over e
+ * or x. */
+#include "elements.h"
+
+void fqt_add_forward_u8(int32_t n, const struct fqt_add_quantization *q, const uint8_t *a, const uint8_t *b, uint8_t *y,
+                        struct fqt_extremes *extremes) {
+    for (int32_t i = 0; i < n; i++) {
+        int32_t acc = fqt_requantize((a[i] - q->zero_a) * 128, q->requantizer_a) +
+                      fqt_requantize((b[i] - q->zero_b) * 128, q->requantizer_b);
+        fqt_widen(extremes, acc);
+        y[i] = (uint8_t)fqt_clamp(((acc + 64) >> 7) + q->zero_y, q->lower, q->upper);
+    }
+}
+
+void fqt_add_forward_f32(int32_t n, enum fqt_activation activation, const float *a, const float *b, float *y) {
+    for (int32_t i = 0; i < n; i++) {
+        y[i] = fqt_activate(activation, a[i] + b[i]);
+    }
+}
+
+int32_t fqt_add_backward_u8(int32_t n, const struct fqt_error_quantization *q, const int8_t *e, const uint8_t *x,
+                            int8_t *dx) {
+    int32_t largest = 0;
+    for (int32_t i = 0; i < n; i++) {
+        int32_t error = e[i];
+        largest = fqt_max(largest, fqt_errors_u8(q, 1, &error, x + i, dx + i));
+    }
+    return largest;
+}
+
+void fqt_add_backward_f32(int32_t n, enum fqt_activation activation, bool accumulate, const float *e, const float *x,
+                          float *dx) {
+    for (int32_t i = 0; i < n; i++) {
+        fqt_error_f32(activation, accumulate, e[i], x + i, dx + i);
+    }
+}
