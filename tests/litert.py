@@ -26,14 +26,14 @@ def repaired(data: bytes) -> bytes:
 
 
 class LiteRT:
-    """A model in LiteRT, sample by sample. reference: with its plain reference kernels instead of the optimized ones."""
+    """A model in LiteRT, sample by sample. reference: its plain reference kernels instead of the optimized ones; no delegates either way."""
 
     def __init__(self, model: Path | bytes, reference: bool = True):
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         content = repaired(model if isinstance(model, bytes) else model.read_bytes())
-        kind = OpResolverType.BUILTIN_REF if reference else OpResolverType.AUTO
-        options = {"experimental_op_resolver_type": kind, "experimental_preserve_all_tensors": reference}
+        kind = OpResolverType.BUILTIN_REF if reference else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        options = {"experimental_op_resolver_type": kind, "experimental_preserve_all_tensors": True}
         self.interpreter = Interpreter(model_content=content, **options)
         self.interpreter.allocate_tensors()
         self.details = {t["index"]: t for t in self.interpreter.get_tensor_details()}
@@ -53,7 +53,7 @@ class LiteRT:
         return (values.astype(np.int16) + 128).astype(np.uint8) if values.dtype == np.int8 else values
 
     def outputs(self, samples: np.ndarray) -> np.ndarray:
-        """The logits (the softmax's input, which needs reference kernels), or what stands in their place, of each sample [n, classes]."""
+        """The logits (the softmax's input), or what stands in their place, of each sample [n, classes]."""
         rows = []
         for sample in samples:
             self.run(sample)

@@ -95,7 +95,7 @@ def test_int8_models_layer_by_layer(name, layers):
 
 @pytest.mark.parametrize("name", ["mcunet-5fps", "proxyless-w0.3", "mbv2-w0.35"])
 def test_mcunet_models(name):
-    """No runtime runs these: what can be checked is that no layer's grid is missed by what the layer makes, as it would be with wrong scales."""
+    """No runtime runs these: what can be checked is that each layer fills its grid, which it would miss with wrong scales."""
     graph = load(data_file(f"models/{name}.json")).graph
     data_file(f"models/{name}.npz")
     x = samples_of(name, graph, 2)
