@@ -115,19 +115,39 @@ def compare(name: str, options) -> dict:
 
 
 def layers(name: str, options, n: int) -> list[dict]:
-    """Where differences come from: each layer of the engine's arithmetic, fed with the runtime's own bytes."""
-    from litert import LiteRT, layer_differences
+    """Where differences come from: each layer fed with the runtime's own bytes, in the engine, in the runtime, and rounded exactly."""
+    from litert import LiteRT, layer_differences, layer_tensors
 
+    from fqt_ref.build import build_network
     from fqt_ref.convert import load
+    from fqt_ref.convert.command import ImportSettings, samples_for
+    from fqt_ref.operators.views import feature_u8
+    from fqt_ref.train_step import forward_layer
+    from fqt_ref.training import prepared_state
 
     source = options.data_dir / "models" / f"{name}.tflite"
     imported, runtime = load(source), LiteRT(source, options.reference)
-    samples = MODELS[name][0](options, n)[0].astype(np.int16) - 128
-    found = [layer_differences(runtime, imported, sample) for sample in samples]
+    graph = imported.graph
+    network = build_network(graph, "uint8", *samples_for(graph, ImportSettings(source, source)))
+    state = prepared_state(network)
+    found: list[list] = [[] for _ in graph.nodes]
+    for sample in MODELS[name][0](options, n)[0].astype(np.int16) - 128:
+        inexact = layer_differences(runtime, imported, sample)
+        tensors = layer_tensors(runtime, imported)
+        for i, node in enumerate(graph.nodes):
+            for t in node.inputs:
+                feature_u8(state, t)[:] = tensors[t].reshape(-1)
+            forward_layer(state, i)
+            theirs = tensors[i + 1].astype(int).reshape(-1)
+            off = np.array(feature_u8(state, i + 1)).astype(int) - theirs
+            found[i].append((off, inexact[i].reshape(-1), off + inexact[i].reshape(-1)))
     rows = []
-    for i, node in enumerate(imported.graph.nodes):
-        off = np.abs(np.array([row[i] for row in found]))
-        rows.append({"layer": i, "op": node.op, "differ": float(np.mean(off > 0)), "largest": int(off.max())})
+    for i, node in enumerate(graph.nodes):
+        off, runtimes, engines = (np.array(part) for part in zip(*found[i], strict=True))
+        row = {"layer": i, "op": node.op, "engine is not the runtime, %": 100 * np.mean(off != 0), "largest": int(np.abs(off).max())}
+        row |= {"mean": np.mean(off), "runtime is not exact, %": 100 * np.mean(runtimes != 0), "mean of it": np.mean(runtimes)}
+        row |= {"engine is not exact, %": 100 * np.mean(engines != 0), "mean of this": np.mean(engines)}
+        rows.append({key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()})
     return rows
 
 

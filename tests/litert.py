@@ -26,7 +26,7 @@ def repaired(data: bytes) -> bytes:
 
 
 class LiteRT:
-    """A model in LiteRT, sample by sample. reference: its plain reference kernels instead of the optimized ones; no delegates either way."""
+    """A model in LiteRT, sample by sample, without delegates. reference: its plain reference kernels, not the optimized ones."""
 
     def __init__(self, model: Path | bytes, reference: bool = True):
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -61,16 +61,22 @@ class LiteRT:
         return np.array(rows)
 
 
+def layer_tensors(runtime: LiteRT, imported: Imported) -> list[np.ndarray]:
+    """The runtime's bytes of each tensor of the Graph, [h, w, c], after a run."""
+    graph, indices = imported.graph, {t["name"]: i for i, t in runtime.details.items()}
+    names = {row.node: row.name for row in imported.rows if row.node is not None and not row.note.startswith("dropped")}
+    made = [runtime.tensor(indices[names[i]]).reshape(graph.shape(i + 1)) for i in range(len(graph.nodes))]
+    return [runtime.tensor(runtime.input["index"]).reshape(graph.input_shape), *made]
+
+
 def layer_differences(runtime: LiteRT, imported: Imported, sample: np.ndarray) -> list[np.ndarray]:
     """For each quantized layer: the runtime's bytes minus what the layer makes of the runtime's own inputs, rounded to the nearest byte.
 
     sample: values of the model's input type. Layer by layer, so that a difference in one does not show in those behind it.
     """
-    graph, indices = imported.graph, {t["name"]: i for i, t in runtime.details.items()}
-    names = {row.node: row.name for row in imported.rows if row.node is not None and not row.note.startswith("dropped")}
+    graph = imported.graph
     runtime.run(sample)
-    tensors = [runtime.tensor(runtime.input["index"]).reshape(graph.input_shape)]
-    tensors += [runtime.tensor(indices[names[i]]).reshape(graph.shape(i + 1)) for i in range(len(graph.nodes))]
+    tensors = layer_tensors(runtime, imported)
     grids, differences = [graph.input_grid], []
     for i, node in enumerate(graph.nodes):
         grids.append(grids[node.inputs[0]] if node.op == "max_pool2d" else node.output_grid)
