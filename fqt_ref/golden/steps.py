@@ -90,13 +90,13 @@ def traces() -> Iterator[tuple[str, Case]]:
     for config in CONFIGS:
         for lambda_min, train_last in ((1.0, None), (0.3, None), (1.0, 2)):
             yield f"train_step_{config}", case("digits-cnn", config, lambda_min, train_last)
-        for train_last, per_channel in ((None, False), (None, True), (4, config == "mixed")):
+        for train_last, per_channel in ((None, False), (None, True), (3, config == "mixed")):
             if config != "float32" or not per_channel:
                 yield f"train_step_graph_{config}", graph_case(data, config, train_last, per_channel)
 
 
 def graph_case(data, config: str, train_last: int | None, per_channel: bool) -> Case:
-    """A trace of a residual network with every operator; with train_last 4 the first trained layer lies inside the residual block."""
+    """A trace of a residual network with every operator; with train_last 3 the first trained layer lies inside the residual block."""
     graph = graph_of("digits-graph", digits_graph(data.train_x.shape[1:], data.classes), data.train_x.shape[1:])
     samples = data.train_x[:CALIBRATION_SAMPLES]
     network = build_network(graph, config, samples, data.scale, data.zero, 3, train_last, per_channel=per_channel)
