@@ -1,52 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `fqt` command: parses, calls, shows. Results go to standard output, everything else to standard error."""
 
-import json
 import sys
-from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 
 from fqt_ref import __version__
 from fqt_ref.errors import FqtError
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
-data_dir_option = click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the data set's files (or FQT_DATA_DIR).")
-FILE = click.Path(path_type=Path, dir_okay=False)
-
-
-def say(text: str) -> None:
-    """A line for the person at the terminal."""
-    click.echo(text, err=True)
-
-
-def show(as_json: bool, result: dict[str, Any], lines: Callable[[], list[str]]) -> None:
-    """The result, as JSON or as lines."""
-    click.echo(json.dumps(result) if as_json else "\n".join(lines()))
-
-
-def say_if_slow() -> None:
-    """The first start on a machine is silent for long: say why."""
-    from fqt_ref.jit import is_compiled
-    from fqt_ref.train_step import train
-
-    if not is_compiled(train):
-        say("compiling the engine for this machine: once, about two minutes")
-
-
-@contextmanager
-def progress(title: str, total: float):
-    """A progress bar on standard error; yields advance(n, text)."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}")
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=total, text="")
-        yield lambda n=1, text="": bar.update(task, advance=n, text=text)
+from fqt_ref.terminal import FILE, data_dir_option, json_option, progress, say, say_if_slow, show
+from fqt_ref.transfer.commands import COMMANDS
 
 
 def fraction(context: click.Context, parameter: click.Parameter, value: float) -> float:
@@ -237,6 +200,53 @@ def deploy(model, board, data, data_dir, samples, batch_size, learning_rate, out
     settings = deployment.Settings(model, board, data, data_dir, samples, batch_size, learning_rate, output)
     result = deployment.deploy(settings, build or run, seconds if run else None, say)
     show(as_json, result, lambda: [f"{key}: {value}" for key, value in result.items()])
+
+
+@fqt.command("import")
+@click.argument("model", type=FILE)
+@click.option("--data", help="Data set whose samples ranges are measured on; a fully quantized model needs none.")
+@data_dir_option
+@click.option("--config", default="uint8", show_default=True, help="uint8, mixed (float32 head) or float32.")
+@click.option("--per-channel/--per-tensor", default=True, show_default=True, help="Grids of weights that the model does not prescribe.")
+@click.option("--calibration", default="minmax", show_default=True, help="minmax, or percentile: without the rarest values.")
+@click.option("--percentile", default=99.9, show_default=True, help="How much of each range percentile calibration keeps, in %.")
+@click.option("--train-last", type=int, help="Train only the last N layers with weights.")
+@click.option("--classes", type=int, help="Replace the last layer by an untrained one for N classes.")
+@click.option("--input-shape", help="c,h,w of a sample, for TorchScript files, which do not say it.")
+@click.option("--input-scale", type=float, help="What one step of an input byte is worth, instead of what the data set says.")
+@click.option("--input-zero", type=int, default=0, show_default=True, help="The byte that is 0, with --input-scale.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--report", is_flag=True, help="Show what became of each operator.")
+@click.option("-o", "--output", type=FILE, required=True, help="Model file to write.")
+@json_option
+def import_(model, input_shape, report, as_json, **options) -> None:
+    """Import a trained network: TFLite, ONNX, PyTorch (.pt2, .pt) or MCUNet's JSON, float32 or quantized."""
+    from fqt_ref.convert.command import ImportSettings, import_model
+
+    shape = None
+    if input_shape is not None:
+        if not all(part.strip().isdecimal() for part in input_shape.split(",")):
+            raise FqtError(f"--input-shape '{input_shape}' is not a list of sizes like 3,32,32")
+        shape = tuple(int(part) for part in input_shape.split(","))
+    result, lines = import_model(ImportSettings(model, input_shape=shape, **options))
+    head = f"{options['output']}: {result['layers']} layers, {result['weights']} weights from {model}"
+    show(as_json, result, lambda: [*(lines if report else result["notes"]), head])
+
+
+@fqt.command()
+@click.argument("model", type=FILE)
+@click.option("-o", "--output", type=FILE, required=True, help="ONNX file to write.")
+@json_option
+def export(model, output, as_json) -> None:
+    """Write a model file as ONNX: quantized with QuantizeLinear and DequantizeLinear pairs (QDQ)."""
+    from fqt_ref.convert.command import export_model
+
+    result = export_model(model, output)
+    show(as_json, result, lambda: [f"{output}: {result['layers']} layers, {result['bytes']} bytes"])
+
+
+for command in COMMANDS:
+    fqt.add_command(command)
 
 
 def main() -> None:

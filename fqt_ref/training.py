@@ -12,10 +12,11 @@ from fqt_ref import train_step as ts
 from fqt_ref.arithmetic import sample_order
 from fqt_ref.datasets import Dataset
 from fqt_ref.errors import FqtError
+from fqt_ref.frozen import copy_of, entry_of, frozen_features
 from fqt_ref.initialize import initialize
 from fqt_ref.model_file import check_batch
 from fqt_ref.models import describe_network
-from fqt_ref.network import SAMPLES, Network, State, new_state
+from fqt_ref.network import ENTRY, SAMPLES, Network, State, new_state
 
 CALIBRATION_SAMPLES = 256
 PIECE = 1024  # samples between two looks at the keyboard
@@ -73,9 +74,14 @@ def check_fits(network: Network, data: Dataset) -> None:
 
 
 def train_epochs(
-    network: Network, data: Dataset, config: ts.TrainConfig, epochs: int, advance: Callable[[int, float], None] = lambda n, loss: None
+    network: Network,
+    data: Dataset,
+    config: ts.TrainConfig,
+    epochs: int,
+    advance: Callable[[int, float], None] = lambda n, loss: None,
+    threads: int = 1,
 ) -> Iterator[tuple[Epoch, State]]:
-    """Train epoch by epoch; yields each epoch's figures and the state (valid until the next one).
+    """Train epoch by epoch; yields each epoch's figures and the state (valid until the next one). Frozen layers run once per sample.
 
     advance(samples, mean loss) is called after each piece. Raises FqtError for a batch size out of bounds, data that
     does not fit or has no training part.
@@ -84,7 +90,10 @@ def train_epochs(
     check_trains(data)
     check_fits(network, data)
     state = prepared_state(network, config)
-    samples, labels = flat(data.train_x), np.array(data.train_y, np.int64)
+    entry = entry_of(network)
+    samples, test_samples = (frozen_features(state, flat(images), entry, threads) for images in (data.train_x, data.test_x))
+    state.counters[ENTRY] = entry
+    labels = np.array(data.train_y, np.int64)
     for epoch in range(epochs):
         start = perf_counter()
         order = sample_order(config.seed, epoch, len(samples))
@@ -96,17 +105,15 @@ def train_epochs(
         if state.counters[SAMPLES] > 0:
             ts.update(state, config)
         accuracy = float(np.mean(predictions == labels[order]))
-        test = evaluate(state, data.test_x, data.test_y)
+        test = evaluate(state, test_samples, data.test_y, threads)
         yield Epoch(epoch, float(losses.mean() / 65536), accuracy, test, perf_counter() - start), state
 
 
-def copy_of(state: State) -> State:
-    """A State of its own for another thread."""
-    return State(*(array.copy() for array in state))
-
-
 def predictions_of(state: State, images: np.ndarray, threads: int = 1) -> np.ndarray:
-    """Predicted classes, int64[n]; the same for any number of threads. images: uint8[n, h, w, c]."""
+    """Predicted classes, int64[n]; the same for any number of threads.
+
+    images: uint8[n, h, w, c]; of a state that samples enter behind frozen layers, uint8[n, bytes] as frozen_features() made them.
+    """
     samples = flat(images)
     predictions = np.zeros(len(samples), np.int64)
 

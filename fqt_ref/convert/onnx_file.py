@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An ONNX file or model as plain records: nodes with their attributes, constants as arrays, one input, one output."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fqt_ref.errors import FqtError
+
+OLDEST_OPSET = 7
+REAL_TYPES = ("FLOAT", "FLOAT16", "DOUBLE", "UINT8", "INT8")
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxNode:
+    """A node; proto: as onnx has it, for folding constants."""
+
+    op: str
+    name: str
+    inputs: list[str]
+    outputs: list[str]
+    attributes: dict[str, Any]
+    proto: Any
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxFile:
+    """A model: shape with the batch axis first, None where a size is open; type: of the input, as onnx names it."""
+
+    name: str
+    nodes: list[OnnxNode]
+    constants: dict[str, np.ndarray]
+    input: str
+    shape: tuple[int | None, ...]
+    type: str
+    output: str
+    opsets: dict[str, int]
+
+
+def require_onnx() -> Any:
+    """The package. Raises FqtError when the extra is not installed."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise FqtError("ONNX files need the package onnx: pip install 'fqt[onnx]'") from error
+    return onnx
+
+
+def read_onnx(path: Path) -> OnnxFile:
+    """Read a file. Raises FqtError: not installed, not readable, not an ONNX file, damaged."""
+    onnx = require_onnx()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise FqtError(f"cannot read {path}: {error.strerror}; name a file that can be read") from error
+    if not data:
+        raise FqtError(f"{path} is empty; name an ONNX file")
+    try:
+        model = onnx.load_model_from_string(data)
+    except Exception as error:  # protobuf's own exceptions have no common base that is importable
+        raise FqtError(f"{path} is not an ONNX file, or damaged: it cannot be parsed as protobuf; export it again") from error
+    if not model.HasField("graph") or not model.graph.node:
+        raise FqtError(f"{path} is not an ONNX file, or damaged: it holds no graph; export it again")
+    try:
+        onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
+    except Exception as error:
+        raise FqtError(f"{path} keeps its weights in another file that cannot be read beside it: {one_line(error)}") from error
+    return records(model, path.stem, str(path))
+
+
+def one_line(error: BaseException, most: int = 160) -> str:
+    """The first line of an exception's text."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def records(model: Any, name: str, where: str) -> OnnxFile:
+    """A ModelProto as records; where: what messages call it. Raises FqtError."""
+    onnx = require_onnx()
+    opsets = {entry.domain if entry.domain != "ai.onnx" else "": entry.version for entry in model.opset_import}
+    if opsets.get("", OLDEST_OPSET) < OLDEST_OPSET:
+        raise FqtError(f"{where} uses opset {opsets['']}, older than {OLDEST_OPSET}: export it again with a newer one")
+    if model.functions:
+        try:
+            model = onnx.inliner.inline_local_functions(model)
+        except Exception as error:
+            raise FqtError(f"{where} has functions that cannot be inlined: {one_line(error)}") from error
+    graph = model.graph
+    try:
+        constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        nodes = [_node(onnx, proto) for proto in graph.node]
+    except Exception as error:
+        raise FqtError(f"{where} is damaged: {one_line(error)}; export it again") from error
+    inputs = [value for value in graph.input if value.name not in constants]
+    if len(inputs) != 1 or len(graph.output) != 1:
+        raise FqtError(f"{where} has {len(inputs)} inputs and {len(graph.output)} outputs; only one of each can be imported")
+    tensor = inputs[0].type.tensor_type
+    kind = onnx.TensorProto.DataType.Name(tensor.elem_type) if tensor.elem_type in onnx.TensorProto.DataType.values() else "?"
+    if kind not in REAL_TYPES:
+        raise FqtError(f"{where}: input '{inputs[0].name}' is of type {kind}; {', '.join(REAL_TYPES)} can be imported")
+    shape = tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in tensor.shape.dim)
+    return OnnxFile(name, nodes, constants, inputs[0].name, shape, kind, graph.output[0].name, opsets)
+
+
+def _node(onnx: Any, proto: Any) -> OnnxNode:
+    if not proto.output:
+        raise ValueError(f"node {proto.name} makes nothing")
+    attributes = {}
+    for attribute in proto.attribute:
+        value = onnx.helper.get_attribute_value(attribute)
+        if isinstance(value, bytes):
+            value = value.decode(errors="replace")
+        elif attribute.type == onnx.AttributeProto.TENSOR:
+            value = onnx.numpy_helper.to_array(value)
+        attributes[attribute.name] = value
+    op = proto.op_type if proto.domain in ("", "ai.onnx") else f"{proto.domain}.{proto.op_type}"
+    return OnnxNode(op, proto.name or proto.output[0], list(proto.input), list(proto.output), attributes, proto)
+
+
+def fold(node: OnnxNode, arrays: list[np.ndarray | None], opset: int) -> list[np.ndarray]:
+    """What a node makes of constants, by onnx's reference implementation. Raises FqtError if it has none."""
+    onnx = require_onnx()
+    from onnx.reference import ReferenceEvaluator
+
+    names = [name for name, array in zip(node.inputs, arrays, strict=True) if array is not None]
+    values = [array for array in arrays if array is not None]
+    feeds = dict(zip(names, values, strict=True))
+    kind = onnx.helper.np_dtype_to_tensor_dtype
+    types = [onnx.helper.make_tensor_value_info(name, kind(array.dtype), array.shape) for name, array in feeds.items()]
+    ends = [onnx.ValueInfoProto(name=name) for name in node.outputs]
+    graph = onnx.helper.make_graph([node.proto], "constant", types, ends)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
+    try:
+        return [np.asarray(v) for v in ReferenceEvaluator(model).run(None, feeds)]
+    except Exception as error:
+        raise FqtError(f"works on constants and cannot be computed: {one_line(error)}") from error

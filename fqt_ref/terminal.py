@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all commands share: options, messages, progress bars. Results go to standard output, everything else to standard error."""
+
+import json
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+data_dir_option = click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the data set's files (or FQT_DATA_DIR).")
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal."""
+    click.echo(text, err=True)
+
+
+def show(as_json: bool, result: dict[str, Any], lines: Callable[[], list[str]]) -> None:
+    """The result, as JSON or as lines."""
+    click.echo(json.dumps(result) if as_json else "\n".join(lines()))
+
+
+def say_if_slow() -> None:
+    """The first start on a machine is silent for long: say why."""
+    from fqt_ref.jit import is_compiled
+    from fqt_ref.train_step import train
+
+    if not is_compiled(train):
+        say("compiling the engine for this machine: once, about two minutes")
+
+
+@contextmanager
+def progress(title: str, total: float):
+    """A progress bar on standard error; yields advance(n, text)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}")
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=total, text="")
+        yield lambda n=1, text="": bar.update(task, advance=n, text=text)

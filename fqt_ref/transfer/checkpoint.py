@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A training run on disk after every epoch, so that Ctrl-C or a power cut costs one epoch at most. Import late: needs the extra torch."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fqt_ref.errors import FqtError
+
+
+def save(path: Path, run: dict[str, Any]) -> None:
+    """Write a run (numbers, text, lists, dicts, tensors) whole or not at all. Raises FqtError if the file cannot be written."""
+    partial = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(run, partial)
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:
+        raise FqtError(f"cannot write checkpoint {path}: {error}; choose another folder") from error
+
+
+def load(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The run of a checkpoint, None if there is no such file; its "identity" has to be the given one.
+
+    Raises FqtError: unreadable file, or a run of other settings, network or data.
+    """
+    if not path.exists():
+        return None
+    try:
+        run = torch.load(path, weights_only=True)
+        found = run["identity"]
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        raise FqtError(f"{path}: not a checkpoint that can be read; delete it to start anew") from error
+    differing = [key for key in identity if found.get(key) != identity[key]]
+    if differing:
+        key = differing[0]
+        raise FqtError(
+            f"{path}: a run with {key} {found.get(key)!r}, not {identity[key]!r}; use the same settings, or delete it to start anew"
+        )
+    return run
