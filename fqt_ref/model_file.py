@@ -130,8 +130,8 @@ def parse(data: bytes, name: str = "model file") -> Network:
         problem = tensor_problem(tensor)
         if problem:
             raise fail(FORMAT, f"tensor {i}: {problem}")
-    if tensors[0]["type"] != U8:
-        raise fail(FORMAT, "tensor 0: the input must be uint8")
+    if tensors[0]["type"] != U8 or tensors[0]["flagset"] & (TENSOR_RELU | TENSOR_RELU6):
+        raise fail(FORMAT, "tensor 0: the input must be uint8, without an activation")
     for i, layer in enumerate(layers):
         problem = layer_problem(i, layer, tensors, data)
         if problem:
@@ -226,7 +226,9 @@ def shape_problem(layer, x, y) -> str | None:
 
 def type_problem(layer, inputs, y) -> str | None:
     """Whether types and activations on both sides fit together."""
-    x = inputs[0]
+    x, activation = inputs[0], LAYER_RELU | LAYER_RELU6
+    if layer["flagset"] & activation and layer["op"] not in (*OPS_WITH_WEIGHTS, ADD):
+        return "only layers with weights and add have an activation"
     if layer["op"] == DEQUANTIZE:
         return None if (x["type"], y["type"]) == (U8, F32) else "dequantize wants a uint8 input and a float32 output"
     if any(one["type"] != y["type"] for one in inputs):
@@ -236,9 +238,6 @@ def type_problem(layer, inputs, y) -> str | None:
             return "adds a tensor to itself"
         if any(inputs[1][axis] != y[axis] for axis in "hwc"):
             return "adds tensors of different shapes"
-    activation = LAYER_RELU | LAYER_RELU6
-    if layer["flagset"] & activation and layer["op"] not in (*OPS_WITH_WEIGHTS, ADD):
-        return "only layers with weights and add have an activation"
     source = x if layer["op"] == MAX_POOL2D else layer
     if source["flagset"] & activation != y["flagset"] & activation:
         return "the activation flags of layer and output differ"

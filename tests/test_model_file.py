@@ -5,6 +5,7 @@ import random
 import struct
 import zlib
 
+import handmade
 import naive
 import numpy as np
 import pytest
@@ -36,9 +37,9 @@ def test_hazard_every_truncation_is_an_error(config):
     assert {error_of(data[:n]) for n in range(len(data))} == {model_file.SIZE}
 
 
-def mutations(config: str, count: int, seed: int) -> list[bytes]:
+def mutations(good: bytes, count: int, seed: int) -> list[bytes]:
     """Files with one to three fields of header and tables overwritten, checksums mended."""
-    rng, good = random.Random(seed), model(config)
+    rng = random.Random(seed)
     tables = 64 + 48 * int.from_bytes(good[20:24], "little") + 64 * int.from_bytes(good[24:28], "little")
     words = (0, 0x7FFFFFFF, 0x7F800000, 0x7FC00000, 0x80000000, 0x3F800000)
     values = [b"\0", b"\1", b"\xff", b"\x7f\xff", *(word.to_bytes(4, "little") for word in words)]
@@ -53,15 +54,13 @@ def mutations(config: str, count: int, seed: int) -> list[bytes]:
     return files
 
 
-@pytest.mark.parametrize("config", CONFIGS)
-def test_hazard_python_and_c_give_the_same_error(config, tmp_path):
+def c_answers_the_same(files: list[bytes], tmp_path) -> list[int]:
+    """Replays the files in the C library; returns the codes that Python gives."""
     try:
         device.require("host")
     except FqtError as error:
         pytest.skip(str(error))
-    files = mutations(config, 3000, seed=CONFIGS.index(config))
     codes = [error_of(data) for data in files]
-    assert {0, model_file.FORMAT} <= set(codes)
     path = tmp_path / "errors.fqg"
     expected = [[np.array([code], np.int32)] for code in codes]
     cases = [Case("model_error", f"{i}", [np.frombuffer(d, np.uint8)], e) for i, (d, e) in enumerate(zip(files, expected, strict=True))]
@@ -69,6 +68,48 @@ def test_hazard_python_and_c_give_the_same_error(config, tmp_path):
     result = device.run_replay("host", path, sanitize=True)
     assert result.equal, result.first
     assert result.cases == len(files)
+    return codes
+
+
+@pytest.mark.parametrize("config", [*CONFIGS, "every operator"])
+def test_hazard_python_and_c_give_the_same_error(config, tmp_path):
+    good = naive.write_model("rules", *rules()) if config == "every operator" else model(config)
+    codes = c_answers_the_same(mutations(good, 3000, len(config)), tmp_path)
+    assert {0, model_file.FORMAT} <= set(codes)
+
+
+def test_hazard_python_and_c_agree_on_each_wrong_field(tmp_path):
+    files = [patched(at, value) for at, value, _, _ in WRONG_BYTES.values()]
+    for mutate, _ in WRONG_TABLES.values():
+        tensors, layers = rules()
+        mutate(tensors, layers)
+        files.append(naive.write_model("rules", tensors, layers))
+    for kind in ("fan-in", "fan-out", "classes"):
+        files += [model_file.file_bytes(wide(kind)), model_file.file_bytes(wide(f"{kind} too large"))]
+    files += [model_file.file_bytes(sole_reader(config).network("readers")) for config in ("max pooling", "dequantize")]
+    assert set(c_answers_the_same(files, tmp_path)) == {0, model_file.VERSION, model_file.FORMAT, model_file.BOUND}
+
+
+def test_hazard_python_and_c_agree_on_memory_plans(tmp_path):
+    """Offsets moved at random, to places of other buffers and within the arena."""
+    rng, files = random.Random(6), []
+    for network in handmade.networks():
+        tensors, layers = naive.read_model(model_file.file_bytes(network))
+        arenas = naive.arenas_of(tensors)
+        fields = [(t, f) for t in tensors for f in ("feature_offset", "error_offset", "inference_offset") if getattr(t, f) != naive.NOWHERE]
+        for _ in range(60):
+            tensor, field = rng.choice(fields)
+            old = getattr(tensor, field)
+            other = getattr(*rng.choice(fields))
+            setattr(
+                tensor,
+                field,
+                rng.choice((other, other + 4, other + tensor.bytes, max(other - tensor.bytes, 0), naive.NOWHERE)) & 0xFFFFFFFF,
+            )
+            files.append(naive.write_model("plan", tensors, layers, arenas))
+            setattr(tensor, field, old)
+    codes = c_answers_the_same(files, tmp_path)
+    assert min(codes.count(0), codes.count(model_file.FORMAT)) > 50
 
 
 # ---- Every field and rule, on a network with every operator ----
@@ -134,6 +175,7 @@ WRONG_TABLES = {  # mutation, where its message points to
     "float32 with an error scale": (tensor_field(7, error_scale=naive.f32(1)), "tensor 7"),
     "logits with an error scale": (tensor_field(8, error_scale=naive.f32(1)), "tensor 8"),
     "float32 input": (tensor_field(0, type=2, scale=naive.f32(1), zero=0, lo=naive.f32(0), hi=naive.f32(0)), "tensor 0"),
+    "input with an activation": (tensor_field(0, flags=RELU), "tensor 0"),
     "operator 0": (layer_field(CONV, op=0), "layer 0"),
     "operator 9": (layer_field(SWISH, op=9), "layer 3"),
     "unknown flag of a layer": (layer_field(CONV, flags=8 | 7), "layer 0"),
