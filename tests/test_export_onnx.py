@@ -53,12 +53,12 @@ def engine(network, samples):
         if last["type"] == F32:
             rows.append(np.frombuffer(data, np.float32))
         else:
-            rows.append((np.frombuffer(data, np.uint8).astype(np.float32) - last["zero"]) * last["scale"])
+            rows.append((np.frombuffer(data, np.uint8).astype(np.float32) - np.float32(last["zero"])) * last["scale"])
     return np.array(rows)
 
 
 def exported(network, samples, optimized):
-    x = (samples.astype(np.float32) - network.tensors[0]["zero"]) * network.tensors[0]["scale"]
+    x = (samples.astype(np.float32) - np.float32(network.tensors[0]["zero"])) * network.tensors[0]["scale"]
     level = onnxruntime.GraphOptimizationLevel
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimized else level.ORT_DISABLE_ALL

@@ -61,7 +61,7 @@ class _Exporter:
         return output
 
     def constant(self, name: str, array: np.ndarray) -> str:
-        self.constants.append(self.onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self.constants.append(self.onnx.numpy_helper.from_array(np.array(array, order="C"), name))
         return name
 
     def quantized(self, name: str, tensor: int) -> str:
