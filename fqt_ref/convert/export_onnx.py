@@ -71,7 +71,7 @@ class _Exporter:
         self.nodes.append(self.onnx.helper.make_node(op, inputs, [output], name=output, **attributes))
         return output
 
-    def constant(self, name: str, array: np.ndarray) -> str:
+    def constant(self, name: str, array: Any) -> str:
         self.constants.append(self.onnx.numpy_helper.from_array(np.array(array, order="C"), name))
         return name
 
