@@ -97,7 +97,7 @@ def import_model(settings: ImportSettings) -> tuple[dict[str, Any], list[str]]:
     if outputs > MAX_CLASSES:
         raise FqtError(f"{settings.model} has {outputs} outputs, more than {MAX_CLASSES}: replace its last layer with --classes N")
     samples, scale, zero = samples_for(graph, settings)
-    options = {
+    options: dict[str, Any] = {
         "seed": settings.seed,
         "train_last": settings.train_last,
         "percentile": settings.percentile if settings.calibration == "percentile" else 100.0,

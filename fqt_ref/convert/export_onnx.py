@@ -9,11 +9,22 @@ import numpy as np
 
 from fqt_ref.convert.onnx_file import require_onnx
 from fqt_ref.errors import FqtError
-from fqt_ref.network import U8, Network
+from fqt_ref.network import (
+    ADD,
+    AVG_POOL2D,
+    CONV2D,
+    DEPTHWISE_CONV2D,
+    DEQUANTIZE,
+    HARD_SWISH,
+    LAYER_RELU,
+    LAYER_RELU6,
+    LINEAR,
+    MAX_POOL2D,
+    U8,
+    Network,
+)
 
 OPSET, IR_VERSION = 17, 8
-CONV2D, LINEAR, MAX_POOL2D, DEQUANTIZE, DEPTHWISE_CONV2D, AVG_POOL2D, ADD, HARD_SWISH = range(1, 9)  # SPEC.md 10
-RELU, RELU6 = 1, 4
 BIAS_LIMIT = 2**28  # SPEC.md 4.1
 
 
@@ -60,7 +71,7 @@ class _Exporter:
         self.nodes.append(self.onnx.helper.make_node(op, inputs, [output], name=output, **attributes))
         return output
 
-    def constant(self, name: str, array: np.ndarray) -> str:
+    def constant(self, name: str, array: Any) -> str:
         self.constants.append(self.onnx.numpy_helper.from_array(np.array(array, order="C"), name))
         return name
 
@@ -93,7 +104,6 @@ class _Exporter:
         elif op == LINEAR:
             flat = self.node("Flatten", [x], f"{name}_flat", axis=1)
             y = self.node("Gemm", [flat, *self.parameters(i, name)], name, transB=1)
-            shape = self.constant(f"{name}_shape", np.array([0, -1, 1, 1], np.int64))
         elif op == MAX_POOL2D:
             y = self.node("MaxPool", [x], name, **window)
         elif op == AVG_POOL2D:
@@ -105,10 +115,10 @@ class _Exporter:
         else:
             raise FqtError(f"layer {i} is of kind {op}, which cannot be exported")
         flags = int(layer["flagset"])
-        if flags & RELU6:
+        if flags & LAYER_RELU6:
             bounds = [self.constant(f"{name}_{k}", np.float32(k)) for k in (0, 6)]
             y = self.node("Clip", [y, *bounds], f"{name}_relu6")
-        elif flags & RELU:
+        elif flags & LAYER_RELU:
             y = self.node("Relu", [y], f"{name}_relu")
         if op == MAX_POOL2D and self.network.tensors[out]["type"] == U8:
             grid = [f"{self.names_of_grid(int(layer['input']))}_{part}" for part in ("scale", "zero")]
@@ -116,6 +126,7 @@ class _Exporter:
         elif op != MAX_POOL2D:
             y = self.quantized(y, out)
         if op == LINEAR and out + 1 < len(self.network.tensors):
+            shape = self.constant(f"{name}_shape", np.array([0, -1, 1, 1], np.int64))
             y = self.node("Reshape", [y, shape], f"{name}_image")
         self.names[out] = y
 
@@ -139,7 +150,7 @@ class _Exporter:
         layer, bias = self.network.layers[i], self.network.biases[i]
         tensor = self.network.tensors[int(layer["input"])]
         weights = self.in_onnx_order(i, np.asarray(self.network.weights[i]))
-        grid = self.network.grids[i]  # type: ignore[attr-defined]
+        grid = self.network.grids[i]
         if grid is None:
             return [self.constant(f"{name}_weights", weights), self.constant(f"{name}_bias", np.asarray(bias))]
         scale, zero = np.asarray(grid[0], np.float32), np.asarray(grid[1])
