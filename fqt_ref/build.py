@@ -122,7 +122,7 @@ class Builder:
         lo, hi, scale, zero = output_grid(*self.range_of(values))
         return self.tensor(shape, U8, flags, scale, zero, lo, hi)
 
-    def quantized(self, node: Node, weights: np.ndarray, bias: np.ndarray):
+    def quantized(self, node: Node, weights: np.ndarray, bias: np.ndarray, scale_x: np.float32):
         """uint8 weights, Q20 biases and grids of a node."""
         given = node.weight_grid
         n = len(given.scale) if given is not None else len(bias) if self.per_channel else 1
@@ -130,7 +130,7 @@ class Builder:
         if given is not None:
             scales[:], zeros[:] = given.scale, given.zero
         bytes_, bias_q20 = np.zeros(weights.size, np.uint8), np.zeros(bias.size, np.int32)
-        quantize_layer(weights, bias, scales, zeros, given is not None, bytes_, bias_q20)
+        quantize_layer(weights, bias, scale_x, scales, zeros, given is not None, bytes_, bias_q20)
         return bytes_, bias_q20, (scales, zeros)
 
     def add(self, index: int) -> None:
@@ -160,7 +160,7 @@ class Builder:
         if node.op in WEIGHTED:
             flags |= LAYER_TRAINABLE
             if kind == U8:
-                weights, bias, grid = self.quantized(node, weights, bias)
+                weights, bias, grid = self.quantized(node, weights, bias, self.tensors[inputs[0]]["scale"])
             arrays = (weights.reshape(node.channels, geometry.kernel_h, geometry.kernel_w, -1), bias)
         self.at[index + 1] = self.append(op, inputs, geometry, flags, tensor, node.padding, arrays[0], arrays[1], grid)
         for t in [t for t in self.values if t <= index and all(reader <= index for reader in self.graph.readers(t))]:

@@ -8,7 +8,7 @@ from math import sqrt
 
 import numpy as np
 
-from fqt_ref.arithmetic import STREAM_INITIAL_WEIGHTS, random_key, random_word
+from fqt_ref.arithmetic import ACC_LIMIT, STREAM_INITIAL_WEIGHTS, clamp, fround, random_key, random_word
 from fqt_ref.batch_norm import channel_statistics, fold_batch_norm
 from fqt_ref.jit import njit
 from fqt_ref.kernels.activation import activate_f32
@@ -21,6 +21,8 @@ from fqt_ref.kernels.linear import linear_forward_f32
 from fqt_ref.kernels.max_pool2d import max_pool2d_forward
 from fqt_ref.network import ADD, AVG_POOL2D, CONV2D, DEPTHWISE_CONV2D, HARD_SWISH, LINEAR, MAX_POOL2D
 from fqt_ref.quantize import grid, quantize_bias, quantize_u8
+
+LARGEST_BIAS_STEPS = np.float32(ACC_LIMIT >> 1)  # half of what SPEC.md 4.1 holds: scales move
 
 
 @njit
@@ -99,13 +101,19 @@ def fresh_layer(op, g, seed, layer, fresh, batch_norm, act, x, x2, weights, bias
 
 
 @njit
-def quantize_layer(weights, bias, scales, zeros, given, weights_u8, bias_q20):
-    """Quantized parameters. weights: float32[out, fan_in]; scales: float32[n], zeros: int32[n], n = 1 or out: grids, found unless given."""
+def quantize_layer(weights, bias, scale_x, scales, zeros, given, weights_u8, bias_q20):
+    """Quantized parameters. weights: float32[out, fan_in]; scales: float32[n], zeros: int32[n], n = 1 or out: grids, found unless given.
+
+    scale_x: of the input. A grid is found wide enough for its biases, too, which count in steps of s_x s_w (SPEC.md 4.1).
+    """
     rows = weights.shape[0] // scales.size
     for g in range(scales.size):
         part = weights[g * rows : (g + 1) * rows]
         if not given:
             scales[g], zeros[g] = grid(part.min(), part.max())
+            floor = np.abs(bias[g * rows : (g + 1) * rows]).max() / (scale_x * LARGEST_BIAS_STEPS)
+            if scales[g] < floor:
+                scales[g], zeros[g] = floor, clamp(fround((np.float32(0) - min(part.min(), np.float32(0))) / floor), 0, 255)
         size = part.size
         quantize_u8(part.reshape(size), scales[g], zeros[g], weights_u8[g * size : (g + 1) * size])
     quantize_bias(bias, bias_q20)

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # The float32 baselines of the transfer-learning experiments: one after the other, cheapest first; run it again to go on after a stop.
 #
 # usage: scripts/pretrain_baselines.sh OUT_DIR [DATA_DIR [CIFAR_DIR]]

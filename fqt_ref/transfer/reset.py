@@ -32,6 +32,8 @@ def reset_last(network: Network, count: int, seed: int) -> Network:
             continue
         scales, zeros = np.zeros_like(grid[0]), np.zeros_like(grid[1])
         quantized = np.zeros(weights.size, np.uint8)
-        quantize_layer(weights, np.zeros(shape[0], np.float32), scales, zeros, False, quantized, np.zeros(shape[0], np.int32))
+        quantize_layer(
+            weights, np.zeros(shape[0], np.float32), np.float32(1), scales, zeros, False, quantized, np.zeros(shape[0], np.int32)
+        )
         made.weights[i], made.grids[i] = quantized.reshape(shape), (scales, zeros)
     return made
