@@ -23,7 +23,6 @@ from fqt_ref.network import (
     carrying,
     inputs_of,
     last_readers,
-    tensor_size,
 )
 
 FEATURE, ERROR = "feature", "error"
@@ -88,7 +87,7 @@ class Schedule:
 
 def tensor_bytes(tensor) -> int:
     """Bytes of a tensor's feature map or error."""
-    return int(tensor_size(tensor)) * (4 if tensor["type"] == F32 else 1)
+    return int(tensor["h"]) * int(tensor["w"]) * int(tensor["c"]) * (4 if tensor["type"] == F32 else 1)
 
 
 def training_lives(tensors: np.ndarray, layers: np.ndarray) -> list[Life]:

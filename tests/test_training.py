@@ -13,6 +13,7 @@ from fqt_ref.batch_norm import channel_statistics, fold_batch_norm
 from fqt_ref.datasets import load
 from fqt_ref.errors import FqtError
 from fqt_ref.golden.steps import CONFIGS
+from fqt_ref.kernels.activation import highest_of
 from fqt_ref.kernels.conv2d import conv2d_backward_weight_u8, integer_dot
 from fqt_ref.kernels.softmax_cross_entropy import EXP2_TABLE
 from fqt_ref.models import Conv2d, Linear
@@ -140,6 +141,12 @@ def test_integer_dot_is_exact_on_both_sides_of_its_bound(terms):
 
 def test_table_of_powers_is_the_exact_one():
     assert EXP2_TABLE.tolist() == naive.EXP2
+
+
+@pytest.mark.parametrize("exponent", range(-126, 128))
+def test_the_byte_at_six_of_any_scale(exponent):
+    scale = np.float32(1.3) * np.float32(2.0**exponent)
+    assert highest_of(scale, 7) == naive.highest_of(scale, 7)
 
 
 def test_batch_norm_folds_to_unit_statistics():

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from fqt_ref.arithmetic import ERROR_MAX, clamp, fround, requantize
+from fqt_ref.arithmetic import ERROR_MAX, fround, requantize
 from fqt_ref.jit import njit
 
 RELU, RELU6 = 1, 2  # `act` of SPEC.md 12; 0 is none
@@ -12,7 +12,7 @@ RELU, RELU6 = 1, 2  # `act` of SPEC.md 12; 0 is none
 @njit
 def highest_of(scale, zero):
     """The byte from which on a ReLU6 is saturated; beyond 255 none is."""
-    return zero + clamp(fround(np.float32(6) / scale), 0, 1000)
+    return zero + fround(min(np.float32(6) / scale, np.float32(1000)))
 
 
 @njit
