@@ -10,85 +10,103 @@ static int32_t weight_index(const struct fqt_geometry *g, int32_t co, int32_t ky
     return ((co * g->kernel_h + ky) * g->kernel_w + kx) * g->in_c;
 }
 
-/* A row of taps is runs of neighbours in input and weights: one run of all its taps, or with dilation one a tap. */
-struct runs {
-    int32_t n, length;
-    int32_t step; /* from one to the next in the input; in the weights it is the length */
+/* The part of a window that lies inside the input. A row of taps is runs of neighbours in input and weights: one run of
+ * all its taps, or with dilation one a tap. */
+struct window {
+    int32_t rows, runs, length;
+    int32_t x, x_row, x_run; /* in the input: index of the first run, steps to the next row and run */
+    int32_t w, w_row;        /* in a channel's weights; the next run is `length` on */
 };
 
-static struct runs runs_of(const struct fqt_geometry *g, struct taps h) {
+static struct window window_of(const struct fqt_geometry *g, struct taps v, struct taps h) {
     int32_t taps = h.last - h.first;
-    if (g->dilation_w == 1) {
-        return (struct runs){1, taps * g->in_c, 0};
-    }
-    return (struct runs){taps, g->in_c, g->dilation_w * g->in_c};
+    bool neighbours = g->dilation_w == 1;
+    return (struct window){
+        .rows = v.last - v.first,
+        .runs = neighbours ? 1 : taps,
+        .length = neighbours ? taps * g->in_c : g->in_c,
+        .x = (v.in * g->in_w + h.in) * g->in_c,
+        .x_row = g->dilation_h * g->in_w * g->in_c,
+        .x_run = g->dilation_w * g->in_c,
+        .w = weight_index(g, 0, v.first, h.first),
+        .w_row = g->kernel_w * g->in_c,
+    };
 }
 
-/* Index of input (row of tap ky, column of tap h.first, 0). */
-static int32_t input_index(const struct fqt_geometry *g, struct taps v, struct taps h, int32_t ky) {
-    return ((v.in + (ky - v.first) * g->dilation_h) * g->in_w + h.in) * g->in_c;
+/* Weights of an output channel. */
+static int32_t fan_in_of(const struct fqt_geometry *g) {
+    return weight_index(g, 1, 0, 0);
 }
 
 /* ---- Forward, Eq. 3 ---- */
 
-/* acc + sum (x - z_x)(w - z_w) of one output. */
-static int32_t accumulate_u8(const struct fqt_geometry *g, const struct fqt_forward_quantization *q, struct taps v,
-                             struct taps h, int32_t co, const uint8_t *x, const uint8_t *w, int32_t acc) {
-    struct runs runs = runs_of(g, h);
-    int32_t zero_x = q->zero_x;
-    int32_t zero_w = q->zero_w[fqt_grid_index(q->grids, co)];
-    for (int32_t ky = v.first; ky < v.last; ky++) {
-        const uint8_t *x_run = x + input_index(g, v, h, ky);
-        const uint8_t *w_run = w + weight_index(g, co, ky, h.first);
-        for (int32_t run = 0; run < runs.n; run++) {
-            for (int32_t i = 0; i < runs.length; i++) {
-                acc += (x_run[i] - zero_x) * (w_run[i] - zero_w);
-            }
-            x_run += runs.step;
-            w_run += runs.length;
+/* acc + sum (x - z_x)(w - z_w) of one run. A function of its own, because within three loops a Cortex-M0+ has too few
+ * registers for it. */
+__attribute__((noinline)) static int32_t dot_u8(const uint8_t *x, const uint8_t *w, int32_t n, int32_t acc,
+                                                int32_t zero_x, int32_t zero_w) {
+    for (int32_t i = 0; i < n; i++) {
+        acc += (x[i] - zero_x) * (w[i] - zero_w);
+    }
+    return acc;
+}
+
+/* acc + sum (x - z_x)(w - z_w) of one output; w: of its channel. */
+static int32_t accumulate_u8(const struct window *window, int32_t zero_x, int32_t zero_w, const uint8_t *x,
+                             const uint8_t *w, int32_t acc) {
+    x += window->x;
+    w += window->w;
+    for (int32_t row = 0; row < window->rows; row++) {
+        for (int32_t run = 0; run < window->runs; run++) {
+            acc = dot_u8(x + run * window->x_run, w + run * window->length, window->length, acc, zero_x, zero_w);
         }
+        x += window->x_row;
+        w += window->w_row;
     }
     return acc;
 }
 
 void fqt_conv2d_forward_u8(const struct fqt_geometry *g, const struct fqt_forward_quantization *q, const uint8_t *x,
                            const uint8_t *w, uint8_t *y, struct fqt_extremes *extremes) {
+    int32_t fan_in = fan_in_of(g);
     for (int32_t oy = 0; oy < g->out_h; oy++) {
         struct taps v = rows_of(g, oy);
         for (int32_t ox = 0; ox < g->out_w; ox++) {
-            struct taps h = columns_of(g, ox);
+            struct window window = window_of(g, v, columns_of(g, ox));
             for (int32_t co = 0; co < g->out_c; co++) {
-                *y++ = fqt_output_u8(q, co, accumulate_u8(g, q, v, h, co, x, w, q->bias_acc[co]), extremes);
+                int32_t zero_w = q->zero_w[fqt_grid_index(q->grids, co)];
+                int32_t acc = accumulate_u8(&window, q->zero_x, zero_w, x, w + co * fan_in, q->bias_acc[co]);
+                *y++ = fqt_output_u8(q, co, acc, extremes);
             }
         }
     }
 }
 
-static float accumulate_f32(const struct fqt_geometry *g, struct taps v, struct taps h, int32_t co, const float *x,
-                            const float *w, float acc) {
-    struct runs runs = runs_of(g, h);
-    for (int32_t ky = v.first; ky < v.last; ky++) {
-        const float *x_run = x + input_index(g, v, h, ky);
-        const float *w_run = w + weight_index(g, co, ky, h.first);
-        for (int32_t run = 0; run < runs.n; run++) {
-            for (int32_t i = 0; i < runs.length; i++) {
+static float accumulate_f32(const struct window *window, const float *x, const float *w, float acc) {
+    x += window->x;
+    w += window->w;
+    for (int32_t row = 0; row < window->rows; row++) {
+        for (int32_t run = 0; run < window->runs; run++) {
+            const float *x_run = x + run * window->x_run;
+            const float *w_run = w + run * window->length;
+            for (int32_t i = 0; i < window->length; i++) {
                 acc = acc + x_run[i] * w_run[i];
             }
-            x_run += runs.step;
-            w_run += runs.length;
         }
+        x += window->x_row;
+        w += window->w_row;
     }
     return acc;
 }
 
 void fqt_conv2d_forward_f32(const struct fqt_geometry *g, enum fqt_activation activation, const float *x,
                             const float *w, const float *bias, float *y) {
+    int32_t fan_in = fan_in_of(g);
     for (int32_t oy = 0; oy < g->out_h; oy++) {
         struct taps v = rows_of(g, oy);
         for (int32_t ox = 0; ox < g->out_w; ox++) {
-            struct taps h = columns_of(g, ox);
+            struct window window = window_of(g, v, columns_of(g, ox));
             for (int32_t co = 0; co < g->out_c; co++) {
-                *y++ = fqt_activate(activation, accumulate_f32(g, v, h, co, x, w, bias[co]));
+                *y++ = fqt_activate(activation, accumulate_f32(&window, x, w + co * fan_in, bias[co]));
             }
         }
     }
@@ -115,6 +133,8 @@ static int32_t column_tap(const struct fqt_geometry *g, struct input_block b, in
 /* The errors of one output position. */
 static void add_errors_u8(const struct fqt_geometry *g, const struct fqt_error_quantization *q, struct input_block b,
                           int32_t ky, int32_t kx, const int8_t *e, const uint8_t *w, int32_t *sum) {
+    int32_t fan_in = fan_in_of(g);
+    w += weight_index(g, 0, ky, kx) + b.ci;
     for (int32_t co = 0; co < g->out_c; co++) {
         if (e[co] == 0) {
             continue;
@@ -122,7 +142,7 @@ static void add_errors_u8(const struct fqt_geometry *g, const struct fqt_error_q
         int32_t grid = fqt_grid_index(q->grids, co);
         int32_t error = e[co] * q->factors[grid];
         int32_t zero_w = q->zero_w[grid];
-        const uint8_t *w_row = w + weight_index(g, co, ky, kx) + b.ci;
+        const uint8_t *w_row = w + co * fan_in;
         for (int32_t j = 0; j < b.n; j++) {
             sum[j] += error * (w_row[j] - zero_w);
         }
@@ -164,11 +184,13 @@ int32_t fqt_conv2d_backward_input_u8(const struct fqt_geometry *g, const struct 
 
 static void add_errors_f32(const struct fqt_geometry *g, struct input_block b, int32_t ky, int32_t kx, const float *e,
                            const float *w, float *sum) {
+    int32_t fan_in = fan_in_of(g);
+    w += weight_index(g, 0, ky, kx) + b.ci;
     for (int32_t co = 0; co < g->out_c; co++) {
         if (e[co] == 0.0f) {
             continue; /* a sum from +0 is never -0: adding +-0 changes no bit */
         }
-        const float *w_row = w + weight_index(g, co, ky, kx) + b.ci;
+        const float *w_row = w + co * fan_in;
         for (int32_t j = 0; j < b.n; j++) {
             sum[j] = sum[j] + e[co] * w_row[j];
         }
@@ -207,69 +229,73 @@ void fqt_conv2d_backward_input_f32(const struct fqt_geometry *g, enum fqt_activa
 
 /* ---- Weight gradient, Eq. 2 ---- */
 
-static void add_gradient_u8(const struct fqt_geometry *g, struct taps v, struct taps h, int32_t zero_x, int32_t factor,
-                            int32_t co, const uint8_t *x, int32_t *gradient) {
-    struct runs runs = runs_of(g, h);
-    for (int32_t ky = v.first; ky < v.last; ky++) {
-        const uint8_t *x_run = x + input_index(g, v, h, ky);
-        int32_t *run_gradient = gradient + weight_index(g, co, ky, h.first);
-        for (int32_t run = 0; run < runs.n; run++) {
-            for (int32_t i = 0; i < runs.length; i++) {
-                run_gradient[i] += factor * (x_run[i] - zero_x);
+/* One output's share; gradient: of its channel. */
+static void add_gradient_u8(const struct window *window, int32_t zero_x, int32_t factor, const uint8_t *x,
+                            int32_t *gradient) {
+    x += window->x;
+    gradient += window->w;
+    for (int32_t row = 0; row < window->rows; row++) {
+        for (int32_t run = 0; run < window->runs; run++) {
+            const uint8_t *x_run = x + run * window->x_run;
+            int32_t *gradient_run = gradient + run * window->length;
+            for (int32_t i = 0; i < window->length; i++) {
+                gradient_run[i] += factor * (x_run[i] - zero_x);
             }
-            x_run += runs.step;
-            run_gradient += runs.length;
         }
+        x += window->x_row;
+        gradient += window->w_row;
     }
 }
 
 void fqt_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32_t zero_x, int32_t fraction_bits, const int8_t *e,
                                    const uint8_t *x, int32_t *gradient, int32_t *bias_gradient) {
+    int32_t fan_in = fan_in_of(g);
     for (int32_t oy = 0; oy < g->out_h; oy++) {
         struct taps v = rows_of(g, oy);
         for (int32_t ox = 0; ox < g->out_w; ox++) {
-            struct taps h = columns_of(g, ox);
+            struct window window = window_of(g, v, columns_of(g, ox));
             for (int32_t co = 0; co < g->out_c; co++) {
                 int32_t error = *e++;
                 if (error == 0) {
                     continue;
                 }
                 bias_gradient[co] += error;
-                add_gradient_u8(g, v, h, zero_x, error * (1 << fraction_bits), co, x, gradient);
+                add_gradient_u8(&window, zero_x, error * (1 << fraction_bits), x, gradient + co * fan_in);
             }
         }
     }
 }
 
-static void add_gradient_f32(const struct fqt_geometry *g, struct taps v, struct taps h, float error, int32_t co,
-                             const float *x, float *gradient) {
-    struct runs runs = runs_of(g, h);
-    for (int32_t ky = v.first; ky < v.last; ky++) {
-        const float *x_run = x + input_index(g, v, h, ky);
-        float *run_gradient = gradient + weight_index(g, co, ky, h.first);
-        for (int32_t run = 0; run < runs.n; run++) {
-            for (int32_t i = 0; i < runs.length; i++) {
-                run_gradient[i] = run_gradient[i] + error * x_run[i];
+static void add_gradient_f32(const struct window *window, float error, const float *x, float *gradient) {
+    x += window->x;
+    gradient += window->w;
+    for (int32_t row = 0; row < window->rows; row++) {
+        for (int32_t run = 0; run < window->runs; run++) {
+            const float *x_run = x + run * window->x_run;
+            float *gradient_run = gradient + run * window->length;
+            for (int32_t i = 0; i < window->length; i++) {
+                gradient_run[i] = gradient_run[i] + error * x_run[i];
             }
-            x_run += runs.step;
-            run_gradient += runs.length;
         }
+        x += window->x_row;
+        gradient += window->w_row;
     }
 }
 
 void fqt_conv2d_backward_weight_f32(const struct fqt_geometry *g, const float *e, const float *x, float *gradient,
                                     float *bias_gradient) {
+    int32_t fan_in = fan_in_of(g);
     for (int32_t oy = 0; oy < g->out_h; oy++) {
         struct taps v = rows_of(g, oy);
         for (int32_t ox = 0; ox < g->out_w; ox++) {
-            struct taps h = columns_of(g, ox);
+            struct window window = window_of(g, v, columns_of(g, ox));
             for (int32_t co = 0; co < g->out_c; co++) {
                 float error = *e++;
                 if (error == 0.0f) {
                     continue;
                 }
                 bias_gradient[co] = bias_gradient[co] + error;
-                add_gradient_f32(g, v, h, error, co, x, gradient);
+                add_gradient_f32(&window, error, x, gradient + co * fan_in);
             }
         }
     }
