@@ -18,6 +18,7 @@ CORES = [name for name, target in device.TARGETS.items() if target.emulated]
 BUILDS = [("host", "gcc"), ("host", "clang"), *((core, "gcc") for core in CORES)]
 HAZARDS = Path(__file__).parent / "c" / "hazards.c"
 CONFIGS = ("uint8", "mixed", "float32")
+UNSUPPORTED = -11  # fqt/status.h
 # All that the library may ask of its surroundings: copies, and the compiler's own arithmetic (ARM EABI run-time, libgcc).
 ALLOWED_SYMBOLS = re.compile(r"mem(cpy|set|cmp|move)|__aeabi_\w+|__gnu_thumb1_case_\w+|__clzsi2|_GLOBAL_OFFSET_TABLE_")
 
@@ -210,6 +211,20 @@ def test_hazard_inference_preempts_commit(hazards, model_path):
 
 def test_hazard_misuse(hazards, model_path):
     run_hazards(hazards, "errors", model_path)
+
+
+@pytest.mark.parametrize(("left_out", "configs"), [("OP_MAX_POOL2D", CONFIGS), ("FLOAT32", ("mixed", "float32")), ("OP_ADD", ())])
+def test_hazard_operator_left_out(left_out, configs, model_path, tmp_path):
+    """A build without an operator, or float32, refuses the models that need it."""
+    require("host")
+    options = re.findall(r"^config FQT_(\w+)", (device.APP / "lib/fqt/Kconfig").read_text(), re.MULTILINE)
+    assert left_out in options
+    defines = [f"-DCONFIG_FQT_{option}" for option in options if option != left_out]
+    flags = ["-O1", "-std=c11", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-Dmemcpy=hooked_memcpy", "-DCONFIG_FQT", *defines]
+    program = tmp_path / "partial"
+    subprocess.run(["gcc", *flags, *device.include_flags(), *device.library_sources(), HAZARDS, "-o", program], check=True, timeout=300)
+    expected = UNSUPPORTED if model_path.stem in configs else 0
+    assert int(run_hazards(program, "open", model_path)) == expected
 
 
 def test_hazard_overflow():
