@@ -31,6 +31,7 @@ from fqt_ref.network import (
     TENSOR_RELU6,
     U8,
     Network,
+    carrying,
     inputs_of,
 )
 from fqt_ref.training_plan import arenas_of, plan_problem
@@ -138,7 +139,7 @@ def parse(data: bytes, name: str = "model file") -> Network:
             raise fail(FORMAT, f"layer {i}: {problem}")
     if tensors[-1]["h"] != 1 or tensors[-1]["w"] != 1 or tensors[-1]["error_scale"] != 0:
         raise fail(FORMAT, f"tensor {n_layers}: the logits must have shape 1x1xclasses and no error scale")
-    problem = readers_problem(layers) or plan_problem(tensors, layers, (training_arena, inference_arena))
+    problem = readers_problem(layers) or adaptive_problem(tensors, layers) or plan_problem(tensors, layers, (training_arena, inference_arena))
     if problem:
         raise fail(FORMAT, problem)
     for i, layer in enumerate(layers):
@@ -238,7 +239,7 @@ def type_problem(layer, inputs, y) -> str | None:
             return "adds a tensor to itself"
         if any(inputs[1][axis] != y[axis] for axis in "hwc"):
             return "adds tensors of different shapes"
-    source = x if layer["op"] == MAX_POOL2D else layer
+    source = x if layer["op"] in (MAX_POOL2D, DEQUANTIZE) else layer
     if source["flagset"] & activation != y["flagset"] & activation:
         return "the activation flags of layer and output differ"
     return None
@@ -256,6 +257,15 @@ def readers_problem(layers) -> str | None:
     for i, layer in enumerate(layers):
         if layer["op"] in (MAX_POOL2D, DEQUANTIZE) and readers[layer["input"]] > 1:
             return f"layer {i}: the input of {OP_NAMES[int(layer['op'])]} is read by another layer, too"
+    return None
+
+
+def adaptive_problem(tensors, layers) -> str | None:
+    """Whether only ranges adapt that training observes: of quantized outputs, other than max pooling's, that carry an error."""
+    carries = carrying(layers)
+    for t, tensor in enumerate(tensors):
+        if tensor["flagset"] & TENSOR_ADAPTIVE and (not carries[t] or layers[t - 1]["op"] == MAX_POOL2D):
+            return f"tensor {t}: its range cannot adapt, because no error reaches it or max pooling made it"
     return None
 
 

@@ -360,9 +360,9 @@ static bool layer_is_valid(const struct fqt_model *model, uint32_t l) {
     const struct fqt_tensor_record *x2 = &model->tensors[layer->input2];
     const struct fqt_tensor_record *y = &model->tensors[l + 1];
     bool same_type = x->type == y->type;
-    /* Max pooling repeats its input's activation, the border to float32 may; the others say it themselves. */
-    enum fqt_activation activation = activation_of(layer->op == FQT_MAX_POOL2D ? x->flags : layer->flags);
-    if (layer->op != FQT_DEQUANTIZE && fqt_tensor_activation(model, l + 1) != activation) {
+    /* Max pooling and the border to float32 repeat their input's activation; the others say it themselves. */
+    bool repeats = layer->op == FQT_MAX_POOL2D || layer->op == FQT_DEQUANTIZE;
+    if (fqt_tensor_activation(model, l + 1) != activation_of(repeats ? x->flags : layer->flags)) {
         return false;
     }
     switch (layer->op) {
@@ -402,6 +402,12 @@ static bool readers_are_valid(const struct fqt_model *model, uint32_t t) {
     return readers == 1 || (readers > 1 && !alone);
 }
 
+/* Only ranges adapt that training observes. */
+static bool adapts_rightly(const struct fqt_model *model, uint32_t t) {
+    bool adapts = (model->tensors[t].flags & FQT_TENSOR_ADAPTIVE) != 0;
+    return !adapts || (fqt_tensor_carries_error(model, t) && model->layers[t - 1].op != FQT_MAX_POOL2D);
+}
+
 static enum fqt_status check_format(const struct fqt_model *model) {
     const struct fqt_model_header *header = model->header;
     for (uint32_t t = 0; t < header->n_tensors; t++) {
@@ -422,6 +428,11 @@ static enum fqt_status check_format(const struct fqt_model *model) {
     }
     for (uint32_t t = 0; t < header->n_layers; t++) {
         if (!readers_are_valid(model, t)) {
+            return FQT_ERROR_FORMAT;
+        }
+    }
+    for (uint32_t t = 0; t < header->n_tensors; t++) {
+        if (!adapts_rightly(model, t)) {
             return FQT_ERROR_FORMAT;
         }
     }
