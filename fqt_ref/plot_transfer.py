@@ -37,9 +37,9 @@ def plot_transfer(result: dict[str, Any], path: Path) -> None:
     left.set_ylabel("test accuracy (%)")
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.set_ylim(0, 100)
-    left.legend(frameon=False)
+    left.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
     right.set_xticks(range(len(result["runs"])), list(result["runs"]))
-    right.legend(frameon=False, loc="lower right")
+    right.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     figure.suptitle(f"{result['network']} on {result['data']}")
     figure.tight_layout()
     try:
