@@ -139,7 +139,9 @@ def parse(data: bytes, name: str = "model file") -> Network:
             raise fail(FORMAT, f"layer {i}: {problem}")
     if tensors[-1]["h"] != 1 or tensors[-1]["w"] != 1 or tensors[-1]["error_scale"] != 0:
         raise fail(FORMAT, f"tensor {n_layers}: the logits must have shape 1x1xclasses and no error scale")
-    problem = readers_problem(layers) or adaptive_problem(tensors, layers) or plan_problem(tensors, layers, (training_arena, inference_arena))
+    problem = (
+        readers_problem(layers) or adaptive_problem(tensors, layers) or plan_problem(tensors, layers, (training_arena, inference_arena))
+    )
     if problem:
         raise fail(FORMAT, problem)
     for i, layer in enumerate(layers):
