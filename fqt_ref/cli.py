@@ -126,13 +126,20 @@ def evaluate(model, data, data_dir, threads, as_json) -> None:
 
 @fqt.command()
 @click.argument("model", type=FILE)
+@click.option("--plot", type=FILE, help="PNG of the memory plan: what lives where, and when, in a training step.")
 @json_option
-def info(model, as_json) -> None:
+def info(model, plot, as_json) -> None:
     """What is in a model file: layers, shapes, scales, what trains, and its memory."""
     from fqt_ref import model_file
     from fqt_ref.info import describe, table
 
-    description = describe(model_file.read(model), model.stat().st_size)
+    network = model_file.read(model)
+    description = describe(network, model.stat().st_size)
+    if plot is not None:
+        from fqt_ref.plot_memory import plot_memory
+        from fqt_ref.training_plan import stored_plan
+
+        plot_memory(*stored_plan(network), plot, f"{network.name}: {description['training_arena_bytes']} bytes of feature maps and errors")
     show(as_json, description, lambda: table(description))
 
 

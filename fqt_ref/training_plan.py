@@ -174,6 +174,14 @@ def plan_network(network: Network, seconds: float = 3.0) -> NetworkPlan:
     return NetworkPlan(*results)
 
 
+def stored_plan(network: Network) -> tuple[list[Buffer], Plan]:
+    """The training arena's buffers and where the network's tables say that they are."""
+    groups = merged(training_lives(network.tensors, network.layers), Schedule(network.layers))
+    buffers = buffers_of(groups)
+    offsets = [offset for group in groups for _, offset in placed(network.tensors, group[:1], training=True)]
+    return buffers, Plan(tuple(offsets), arenas_of(network)[0], lower_bound(buffers), "stored")
+
+
 def arena_bytes(lives: list[Life], offsets: list[int]) -> int:
     """Bytes of an arena that holds these buffers at these offsets."""
     return max((aligned(offset + life.size) for life, offset in zip(lives, offsets, strict=True)), default=0)
