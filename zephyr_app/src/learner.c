@@ -41,6 +41,12 @@ static bool enough(const char *option, size_t needed, size_t given) {
 
 static bool open_files(void) {
     enum fqt_status status = fqt_model_open(&model, embedded_model, (size_t)(embedded_model_end - embedded_model));
+    if (status == FQT_ERROR_UNSUPPORTED) {
+        console_print(
+            "fqt: error: the embedded model has a layer that this build leaves out: set all CONFIG_FQT_OP_... and "
+            "CONFIG_FQT_FLOAT32 that it needs");
+        return false;
+    }
     if (status != FQT_OK) {
         console_print(
             "fqt: error: the embedded model is refused with %d (fqt/status.h): write it again with 'fqt deploy'",

@@ -7,10 +7,6 @@
 #define LARGEST_SUM (INT32_MAX - (1 << 28)) /* that a requantizer takes */
 #define MAX_FACTOR_BITS 8
 
-bool fqt_layer_is_quantized(const struct fqt_network *network, uint32_t l) {
-    return !FQT_WITH_FLOAT32 || fqt_layer_type(&network->model, l) == FQT_U8;
-}
-
 /* The byte that is real 6, or one above all. */
 static int32_t six(const struct fqt_tensor_values *values) {
     return values->zero + fqt_fround(6.0f / values->scale, 0, ALL_PASS);

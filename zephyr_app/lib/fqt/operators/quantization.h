@@ -9,8 +9,10 @@
 
 #define FQT_128TH 0.0078125f /* sums and slopes that are not integers count in 128ths */
 
-/* Whether a layer's output is quantized; constant where float32 was left out. */
-bool fqt_layer_is_quantized(const struct fqt_network *network, uint32_t l);
+/* Whether a layer's output is quantized; a constant where float32 was left out, and its kernels with it. */
+static inline bool fqt_layer_is_quantized(const struct fqt_network *network, uint32_t l) {
+    return !FQT_WITH_FLOAT32 || fqt_layer_type(&network->model, l) == FQT_U8;
+}
 
 /* Least and greatest output of a layer (4.1). */
 struct fqt_limits {
