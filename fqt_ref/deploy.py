@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -17,8 +16,8 @@ import numpy as np
 
 from fqt_ref import model_file
 from fqt_ref.datasets import Dataset, load
+from fqt_ref.deploy_config import fragment
 from fqt_ref.errors import FqtError
-from fqt_ref.network import U8, Network
 from fqt_ref.training import check_fits, check_trains
 from fqt_ref.zephyr import APP, ROOT, cmake_options, environment, find_zephyr
 
@@ -39,6 +38,10 @@ class Settings:
     output: Path | None
 
     @property
+    def learning_rate_ppm(self) -> int:
+        return round(self.learning_rate * 1e6)
+
+    @property
     def folder(self) -> Path:
         return (self.output or ROOT / "build" / f"deploy-{self.board.replace('/', '-')}").resolve()
 
@@ -52,47 +55,38 @@ def samples_bytes(data: Dataset, count: int) -> bytes:
     return np.array([count, size], "<u4").tobytes() + labels.tobytes() + data.train_x[:count].tobytes()
 
 
-def write_inputs(settings: Settings) -> tuple[Path, Path]:
-    """Check the model against the data and write both for the build. Returns (model, samples)."""
+@dataclass(frozen=True)
+class Inputs:
+    """The files that a build takes: model, samples, Kconfig fragment."""
+
+    model: Path
+    samples: Path
+    config: Path
+
+
+def write_inputs(settings: Settings) -> Inputs:
+    """Check the model against the data; write both and the model's fqt.conf for the build."""
     network = model_file.read(settings.model)
     model_file.check_batch(network, settings.batch_size)
     data = load(settings.data, settings.data_dir)
     check_trains(data)
     check_fits(network, data)
-    model, samples = settings.folder / "model.fqt", settings.folder / "samples.bin"
+    inputs = Inputs(*(settings.folder / name for name in ("model.fqt", "samples.bin", "fqt.conf")))
     try:
         settings.folder.mkdir(parents=True, exist_ok=True)
-        model.write_bytes(settings.model.read_bytes())
-        samples.write_bytes(samples_bytes(data, settings.samples))
+        inputs.model.write_bytes(settings.model.read_bytes())
+        inputs.samples.write_bytes(samples_bytes(data, settings.samples))
+        inputs.config.write_text(fragment(network, settings.batch_size, settings.learning_rate_ppm))
     except OSError as error:
         raise FqtError(f"cannot write to {settings.folder}: {error.strerror}; choose another folder with -o") from error
-    return model, samples
+    return inputs
 
 
-def memory_options(network: Network) -> dict[str, int]:
-    """Kconfig sizes of the application's memory that are enough for a network, rounded up to 256 bytes (the C library asks for less)."""
-    sizes = [int(t["h"]) * int(t["w"]) * int(t["c"]) * (1 if t["type"] == U8 else 4) + 4 for t in network.tensors]
-    parameters = [(w, len(b)) for w, b in zip(network.weights, network.biases, strict=True) if w is not None]
-    channels = sum(out for _, out in parameters)
-    tables = 64 * len(network.layers) + 24 * len(network.tensors) + 8 * channels + 256
-    values = sum(w.nbytes + 4 * out + 8 for w, out in parameters)
-    sums = sum(4 * w.size + 8 * out + 16 for w, out in parameters)
-    needs = {
-        "NETWORK": tables + values,
-        "TRAINER": 2 * tables + sums + sum(sizes) + 2 * max(sizes) + 4 * channels,
-        "INFERENCE": max(a + b for a, b in pairwise(sizes)) + 64,
-    }
-    return {f"CONFIG_FQT_APP_{name}_BYTES": -(-need // 256) * 256 for name, need in needs.items()}
-
-
-def build(settings: Settings, model: Path, samples: Path, say: Callable[[str], None]) -> Path:
+def build(settings: Settings, inputs: Inputs, say: Callable[[str], None]) -> Path:
     """west build. Returns the build folder; raises FqtError with the compiler's first error."""
     env = environment(find_zephyr())
     folder = settings.folder / "build"
-    rate = round(settings.learning_rate * 1e6)
-    options = [f"FQT_MODEL={model}", f"FQT_SAMPLES={samples}", *cmake_options(env)]
-    options += [f"CONFIG_FQT_APP_BATCH_SIZE={settings.batch_size}", f"CONFIG_FQT_APP_LEARNING_RATE_PPM={rate}"]
-    options += [f"{name}={size}" for name, size in memory_options(model_file.read(model)).items()]
+    options = [f"FQT_MODEL={inputs.model}", f"FQT_SAMPLES={inputs.samples}", f"EXTRA_CONF_FILE={inputs.config}", *cmake_options(env)]
     command = ["west", "build", "-p", "auto", "-b", settings.board, "-d", str(folder), str(APP), "--", *(f"-D{o}" for o in options)]
     say(f"building for {settings.board} in {folder}")
     try:
@@ -152,10 +146,11 @@ def deploy(settings: Settings, with_build: bool, seconds: float | None, say: Cal
 
     Raises FqtError for a model that does not fit the data, a missing Zephyr, or a build that fails.
     """
-    model, samples = write_inputs(settings)
-    result: dict[str, Any] = {"board": settings.board, "model": str(model), "samples": str(samples)}
+    inputs = write_inputs(settings)
+    result: dict[str, Any] = {"board": settings.board, "model": str(inputs.model), "samples": str(inputs.samples)}
+    result["config"] = str(inputs.config)
     if with_build:
-        folder = build(settings, model, samples, say)
+        folder = build(settings, inputs, say)
         result["build"] = str(folder)
         if seconds is not None:
             status = [line for line in run(folder, seconds, say) if line.startswith("fqt: step")]
