@@ -8,6 +8,7 @@ from fqt_ref.network import F32, OP_NAMES, Network
 
 QUEUE_BYTES, QUEUE_PLACES = 1024, 2  # the queue holds as many samples as fit, but so many at least
 SAMPLE_HEADER = 8  # struct sample of the application
+ITEM_HEADER = 8  # STREAM_ITEM_BYTES of the application
 
 
 class Memories(NamedTuple):
@@ -52,8 +53,10 @@ def operator_lines(used: frozenset[str]) -> list[str]:
     return [f"CONFIG_FQT_{name}={'y' if name in used else 'n'}" for name in sorted(asked)]
 
 
-def fragment(network: Network, batch_size: int, learning_rate_ppm: int) -> str:
-    """The whole file."""
+def fragment(network: Network, batch_size: int, learning_rate_ppm: int, stream: bool = False) -> str:
+    """The whole file. stream: samples to learn come from a UART."""
     sizes = [f"CONFIG_FQT_APP_{name.upper()}_BYTES={size}" for name, size in memories(network)._asdict().items()]
     training = [f"CONFIG_FQT_APP_BATCH_SIZE={batch_size}", f"CONFIG_FQT_APP_LEARNING_RATE_PPM={learning_rate_ppm}"]
-    return "\n".join([f"# Written by `fqt deploy` for {network.name}.", *operator_lines(operators(network)), *sizes, *training, ""])
+    title = f"# Written by `fqt deploy` for {network.name}."
+    source = ["CONFIG_FQT_APP_SOURCE_STREAM=y", f"CONFIG_FQT_APP_STREAM_FRAME_BYTES={ITEM_HEADER + sample_bytes(network)}"] if stream else []
+    return "\n".join([title, *operator_lines(operators(network)), *sizes, *training, *source, ""])

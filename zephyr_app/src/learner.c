@@ -97,6 +97,18 @@ enum fqt_status learner_train(const uint8_t *sample, uint32_t label, struct fqt_
     return fqt_train_step(&trainer, sample, label, loss);
 }
 
+void learner_update(void) {
+    (void)fqt_train_update(&trainer);
+}
+
+uint32_t learner_classes(void) {
+    return fqt_model_classes(&model);
+}
+
+void learner_visit(fqt_observer *visit, void *user) {
+    fqt_trainer_visit(&trainer, visit, user);
+}
+
 uint32_t learner_updates(void) {
     return trainer.step;
 }

@@ -56,10 +56,8 @@ static uint32_t padded(uint32_t bytes) {
 /* Trains all samples, without an update; the ticks it took. */
 static enum fqt_status train(const struct fqt_model *model, const struct job *job, const uint8_t *data, uint8_t *memory,
                              uint32_t memory_bytes, uint32_t *ticks) {
-    const struct fqt_train_config config = {.batch_size = job->samples,
-                                            .learning_rate = 0.01f,
-                                            .lambda_min = FQT_RATE_ONE,
-                                            .lambda_max = FQT_RATE_ONE};
+    const struct fqt_train_config config = {
+        .batch_size = job->samples, .learning_rate = 0.01f, .lambda_min = FQT_RATE_ONE, .lambda_max = FQT_RATE_ONE};
     static struct fqt_network network;
     static struct fqt_trainer trainer;
     uint32_t network_bytes = padded((uint32_t)fqt_network_memory_size(model, FQT_TRAINING));
