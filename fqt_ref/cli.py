@@ -192,21 +192,42 @@ def crosscheck(target, networks, steps, seed, as_json) -> None:
 @click.option("--board", required=True, help="A Zephyr board, for example qemu_cortex_m3 or nrf52840dk/nrf52840.")
 @click.option("--data", default="digits", show_default=True, help="Data set whose samples the application learns from.")
 @data_dir_option
-@click.option("--samples", default=64, show_default=True, type=click.IntRange(1, 65535), help="How many samples go into flash.")
+@click.option("--samples", default=64, show_default=True, type=click.IntRange(1, 65535), help="How many samples go into flash, or are sent.")
+@click.option("--epochs", default=1, show_default=True, type=click.IntRange(1), help="How often the samples are sent.")
 @click.option("--batch-size", default=8, show_default=True)
 @click.option("--learning-rate", default=0.001, show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Build folder [default: build/deploy-BOARD].")
 @click.option("--build/--no-build", default=True, show_default=True, help="Run west build.")
-@click.option("--run", is_flag=True, help="Start the application on an emulated board and show it learning.")
-@click.option("--seconds", default=30, show_default=True, help="How long to show it.")
+@click.option("--run", is_flag=True, help="Start the application on an emulated board, send it samples, compare what it has learnt.")
+@click.option("--embedded", is_flag=True, help="Let it learn the samples in its flash instead.")
+@click.option("--seconds", default=120, show_default=True, help="How long it may take, or how long to show it.")
 @json_option
-def deploy(model, board, data, data_dir, samples, batch_size, learning_rate, output, build, run, seconds, as_json) -> None:
-    """Put a model and samples of a data set into the Zephyr application; build it, and run it on an emulated board."""
-    from fqt_ref import deploy as deployment
+def deploy(
+    model, board, data, data_dir, samples, epochs, batch_size, learning_rate, output, build, run, embedded, seconds, as_json
+) -> None:  # fmt: skip
+    """Put a model into the Zephyr application, with just the operators and memory that it needs; build it, and run it on an emulated board.
 
-    settings = deployment.Settings(model, board, data, data_dir, samples, batch_size, learning_rate, output)
-    result = deployment.deploy(settings, build or run, seconds if run else None, say)
-    show(as_json, result, lambda: [f"{key}: {value}" for key, value in result.items()])
+    With --run the board learns samples that are sent to its second UART; then its weights come back and are compared with the engine's
+    after the same samples, bit for bit. Exit code 1 at a difference.
+    """
+    from fqt_ref import deploy as deployment
+    from fqt_ref.emulator import ONE_UART
+
+    stream = run and not embedded
+    if stream and board in ONE_UART:
+        say(f"{board} has one UART, the console's: it learns the samples in its flash")
+        stream = False
+    settings = deployment.Settings(
+        model, board, data, data_dir, samples, batch_size, learning_rate, output, stream=stream, epochs=epochs, seconds=seconds
+    )
+    result = deployment.deploy(settings, build or run, run, say)
+    lines = [f"{key}: {value}" for key, value in result.items()]
+    if "equal" in result:
+        verdict = "equal, bit for bit" if result["equal"] else f"different: {result['first_difference']}"
+        lines.append(f"{result['compared_bytes']} bytes of the device's state and the engine's after the same samples: {verdict}")
+    show(as_json, result, lambda: lines)
+    if not result.get("equal", True):
+        sys.exit(1)
 
 
 @fqt.command("import")

@@ -1,28 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Puts a model and samples into the Zephyr application, builds it with west, and runs it on an emulated board."""
 
-import os
-import signal
 import subprocess
-import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import numpy as np
 
 from fqt_ref import model_file
 from fqt_ref.datasets import Dataset, load
+from fqt_ref.deploy_config import fragment
+from fqt_ref.emulator import QEMU_FLAGS, Emulator
 from fqt_ref.errors import FqtError
-from fqt_ref.network import U8, Network
-from fqt_ref.training import check_fits, check_trains
+from fqt_ref.stream import course_of, first_difference, learn_on_device, learn_on_engine
+from fqt_ref.train_step import train_config
+from fqt_ref.training import check_fits, check_trains, flat
 from fqt_ref.zephyr import APP, ROOT, cmake_options, environment, find_zephyr
 
-SECONDS_BETWEEN_STATUS = 0.5
+SEED = 1  # CONFIG_FQT_APP_SEED
+INFERENCE_SAMPLES = 16  # in the flash of an application whose samples to learn are sent
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,13 @@ class Settings:
     batch_size: int
     learning_rate: float
     output: Path | None
+    stream: bool = False
+    epochs: int = 1
+    seconds: float = 30
+
+    @property
+    def learning_rate_ppm(self) -> int:
+        return round(self.learning_rate * 1e6)
 
     @property
     def folder(self) -> Path:
@@ -52,47 +57,39 @@ def samples_bytes(data: Dataset, count: int) -> bytes:
     return np.array([count, size], "<u4").tobytes() + labels.tobytes() + data.train_x[:count].tobytes()
 
 
-def write_inputs(settings: Settings) -> tuple[Path, Path]:
-    """Check the model against the data and write both for the build. Returns (model, samples)."""
+@dataclass(frozen=True)
+class Inputs:
+    """The files that a build takes: model, samples, Kconfig fragment."""
+
+    model: Path
+    samples: Path
+    config: Path
+
+
+def write_inputs(settings: Settings) -> Inputs:
+    """Check the model against the data; write both and the model's fqt.conf for the build."""
     network = model_file.read(settings.model)
     model_file.check_batch(network, settings.batch_size)
     data = load(settings.data, settings.data_dir)
     check_trains(data)
     check_fits(network, data)
-    model, samples = settings.folder / "model.fqt", settings.folder / "samples.bin"
+    inputs = Inputs(*(settings.folder / name for name in ("model.fqt", "samples.bin", "fqt.conf")))
     try:
         settings.folder.mkdir(parents=True, exist_ok=True)
-        model.write_bytes(settings.model.read_bytes())
-        samples.write_bytes(samples_bytes(data, settings.samples))
+        inputs.model.write_bytes(settings.model.read_bytes())
+        inputs.samples.write_bytes(samples_bytes(data, INFERENCE_SAMPLES if settings.stream else settings.samples))
+        inputs.config.write_text(fragment(network, settings.batch_size, settings.learning_rate_ppm, settings.stream))
     except OSError as error:
         raise FqtError(f"cannot write to {settings.folder}: {error.strerror}; choose another folder with -o") from error
-    return model, samples
+    return inputs
 
 
-def memory_options(network: Network) -> dict[str, int]:
-    """Kconfig sizes of the application's memory that are enough for a network, rounded up to 256 bytes (the C library asks for less)."""
-    sizes = [int(t["h"]) * int(t["w"]) * int(t["c"]) * (1 if t["type"] == U8 else 4) + 4 for t in network.tensors]
-    parameters = [(w, len(b)) for w, b in zip(network.weights, network.biases, strict=True) if w is not None]
-    channels = sum(out for _, out in parameters)
-    tables = 64 * len(network.layers) + 24 * len(network.tensors) + 8 * channels + 256
-    values = sum(w.nbytes + 4 * out + 8 for w, out in parameters)
-    sums = sum(4 * w.size + 8 * out + 16 for w, out in parameters)
-    needs = {
-        "NETWORK": tables + values,
-        "TRAINER": 2 * tables + sums + sum(sizes) + 2 * max(sizes) + 4 * channels,
-        "INFERENCE": max(a + b for a, b in pairwise(sizes)) + 64,
-    }
-    return {f"CONFIG_FQT_APP_{name}_BYTES": -(-need // 256) * 256 for name, need in needs.items()}
-
-
-def build(settings: Settings, model: Path, samples: Path, say: Callable[[str], None]) -> Path:
+def build(settings: Settings, inputs: Inputs, say: Callable[[str], None]) -> Path:
     """west build. Returns the build folder; raises FqtError with the compiler's first error."""
     env = environment(find_zephyr())
     folder = settings.folder / "build"
-    rate = round(settings.learning_rate * 1e6)
-    options = [f"FQT_MODEL={model}", f"FQT_SAMPLES={samples}", *cmake_options(env)]
-    options += [f"CONFIG_FQT_APP_BATCH_SIZE={settings.batch_size}", f"CONFIG_FQT_APP_LEARNING_RATE_PPM={rate}"]
-    options += [f"{name}={size}" for name, size in memory_options(model_file.read(model)).items()]
+    options = [f"FQT_MODEL={inputs.model}", f"FQT_SAMPLES={inputs.samples}", f"EXTRA_CONF_FILE={inputs.config}", *cmake_options(env)]
+    options += [f"QEMU_EXTRA_FLAGS={';'.join(QEMU_FLAGS)}"] if settings.stream else []
     command = ["west", "build", "-p", "auto", "-b", settings.board, "-d", str(folder), str(APP), "--", *(f"-D{o}" for o in options)]
     say(f"building for {settings.board} in {folder}")
     try:
@@ -109,57 +106,56 @@ def build(settings: Settings, model: Path, samples: Path, say: Callable[[str], N
     return folder
 
 
-def run(folder: Path, seconds: float, say: Callable[[str], None]) -> list[str]:
-    """Start a build on its emulator, show its lines for some seconds, stop it. Returns all lines, without the shell's prompt."""
-    env = environment(find_zephyr())
-    process = subprocess.Popen(
-        ["cmake", "--build", str(folder), "--target", "run"],
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-
-    def stop() -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-
-    timer = threading.Timer(seconds, stop)
-    timer.start()
-    lines: list[str] = []
-    shown = 0.0
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            prompt, marker, text = line.partition("fqt: ")  # the shell writes its prompt before
-            lines.append((marker + text or prompt).rstrip())
-            # An emulated second takes a few milliseconds: nobody reads all its status lines.
-            if marker and (not text.startswith("step ") or monotonic() > shown + SECONDS_BETWEEN_STATUS):
-                shown = monotonic()
-                say(lines[-1])
-    finally:
-        timer.cancel()
-        stop()
-        process.wait()
-    return lines
+def run_embedded(folder: Path, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
+    """Show the application learning from its flash for some seconds. Raises FqtError if it reports nothing."""
+    with Emulator(folder, say) as emulator:
+        emulator.wait(seconds)
+    return {"last_status": last_status(emulator, seconds)}
 
 
-def deploy(settings: Settings, with_build: bool, seconds: float | None, say: Callable[[str], None]) -> dict[str, Any]:
-    """Write the application's inputs; build it; run it for some seconds on an emulated board.
+def last_status(emulator: Emulator, seconds: float) -> str:
+    """The application's last status line. Raises FqtError if there is none."""
+    status = [line for line in emulator.lines if line.startswith("fqt: step")]
+    if not status:
+        raise FqtError(f"the application reported nothing in {seconds} s: give it more --seconds")
+    return status[-1]
 
-    Raises FqtError for a model that does not fit the data, a missing Zephyr, or a build that fails.
+
+def run_streamed(settings: Settings, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
+    """Send samples to the application and compare what it has learnt with the engine, bit for bit."""
+    network, data = model_file.read(settings.model), load(settings.data, settings.data_dir)
+    course = course_of(flat(data.train_x[: settings.samples]), data.train_y[: settings.samples], settings.epochs, SEED)
+    with Emulator(folder, say) as emulator:
+        line = emulator.connect()
+        learnt = learn_on_device(line, network, course, settings.seconds, say)
+        status = last_status(emulator, settings.seconds) if any(one.startswith("fqt: step") for one in emulator.lines) else None
+    config = train_config(settings.batch_size, settings.learning_rate_ppm / 1e6, seed=SEED)
+    difference = first_difference(learn_on_engine(network, config, course), learnt.records)
+    return {
+        "streamed": learnt.progress.done - len(course.orders),
+        "updates": learnt.progress.updates,
+        "loss": learnt.progress.loss,
+        "accuracy": learnt.progress.accuracy,
+        "compared_bytes": sum(len(record.data) for record in learnt.records),
+        "checksum": f"{learnt.checksum:#010x}",
+        "last_status": status,
+        "equal": difference is None,
+        "first_difference": difference,
+    }
+
+
+def deploy(settings: Settings, with_build: bool, with_run: bool, say: Callable[[str], None]) -> dict[str, Any]:
+    """Write the application's inputs; build it; run it on an emulated board, where it learns what it is sent or what is in its flash.
+
+    Raises FqtError for a model that does not fit the data, a missing Zephyr, a build that fails, or a device that does not answer.
+    A device that has learnt other bits than the engine is a result: "equal" is false.
     """
-    model, samples = write_inputs(settings)
-    result: dict[str, Any] = {"board": settings.board, "model": str(model), "samples": str(samples)}
+    inputs = write_inputs(settings)
+    result: dict[str, Any] = {"board": settings.board, "model": str(inputs.model), "samples": str(inputs.samples)}
+    result["config"] = str(inputs.config)
     if with_build:
-        folder = build(settings, model, samples, say)
+        folder = build(settings, inputs, say)
         result["build"] = str(folder)
-        if seconds is not None:
-            status = [line for line in run(folder, seconds, say) if line.startswith("fqt: step")]
-            if not status:
-                raise FqtError(f"the application on {settings.board} reported nothing in {seconds} s: give it more --seconds")
-            result["last_status"] = status[-1]
+        if with_run:
+            result |= run_streamed(settings, folder, say) if settings.stream else run_embedded(folder, settings.seconds, say)
     return result

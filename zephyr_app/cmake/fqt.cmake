@@ -14,7 +14,7 @@ endif()
 
 set(FQT_EMBED_TEMPLATE ${CMAKE_CURRENT_LIST_DIR}/embed.S.in)
 
-# fqt_embed(app model /path/model.fqt): the file's bytes in flash, aligned to 4 bytes, as
+# fqt_embed(app model /path/model.fqt): the file's bytes in flash, aligned to 8 bytes and padded to as many, as
 #   extern const uint8_t model[], model_end[];
 # The program is linked anew when the file changes.
 function(fqt_embed target FQT_SYMBOL file)

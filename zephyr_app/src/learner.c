@@ -3,32 +3,18 @@
 
 #include "console.h"
 #include "sample_queue.h"
+#include "settings.h"
 
 #include <zephyr/kernel.h>
 
 extern const uint8_t embedded_model[], embedded_model_end[];
 extern const uint8_t embedded_samples[], embedded_samples_end[];
 
-static uint8_t network_memory[CONFIG_FQT_APP_NETWORK_BYTES] __aligned(8);
-static uint8_t trainer_memory[CONFIG_FQT_APP_TRAINER_BYTES] __aligned(8);
-static uint8_t inference_arena[CONFIG_FQT_APP_INFERENCE_BYTES] __aligned(8);
-
 static struct fqt_model model;
 static struct fqt_network network;
 static struct fqt_trainer trainer;
 static struct sample_set samples;
 static bool ready;
-
-static struct fqt_train_config hyperparameters(void) {
-    return (struct fqt_train_config){
-        .batch_size = CONFIG_FQT_APP_BATCH_SIZE,
-        .learning_rate = (float)CONFIG_FQT_APP_LEARNING_RATE_PPM / 1000000.0f,
-        .lambda_min = fqt_lambda_q12((float)CONFIG_FQT_APP_LAMBDA_MIN_PERCENT / 100.0f),
-        .lambda_max = fqt_lambda_q12((float)CONFIG_FQT_APP_LAMBDA_MAX_PERCENT / 100.0f),
-        .seed = CONFIG_FQT_APP_SEED,
-        .sparse_last = IS_ENABLED(CONFIG_FQT_APP_SPARSE_LAST),
-    };
-}
 
 static bool enough(const char *option, size_t needed, size_t given) {
     console_print("fqt: memory %s %u of %u bytes", option, (unsigned int)needed, (unsigned int)given);
@@ -63,10 +49,10 @@ static bool open_files(void) {
 
 /* All of them, so that one build tells everything that is missing. */
 static bool memory_suffices(void) {
-    bool network_fits = enough("NETWORK", fqt_network_memory_size(&model, FQT_TRAINING), sizeof network_memory);
-    bool trainer_fits = enough("TRAINER", fqt_trainer_memory_size(&model), sizeof trainer_memory);
-    bool inference_fits = enough("INFERENCE", fqt_inference_arena_size(&model), sizeof inference_arena);
-    bool queue_fits = enough("QUEUE", sizeof(struct sample) + samples.sample_bytes, CONFIG_FQT_APP_QUEUE_BYTES);
+    bool network_fits = enough("NETWORK", fqt_network_memory_size(&model, FQT_TRAINING), settings_network.size);
+    bool trainer_fits = enough("TRAINER", fqt_trainer_memory_size(&model), settings_trainer.size);
+    bool inference_fits = enough("INFERENCE", fqt_inference_arena_size(&model), settings_inference.size);
+    bool queue_fits = enough("QUEUE", sizeof(struct sample) + samples.sample_bytes, settings_queue.size);
     return network_fits && trainer_fits && inference_fits && queue_fits;
 }
 
@@ -74,16 +60,17 @@ bool learner_init(void) {
     if (!open_files() || !memory_suffices()) {
         return false;
     }
-    struct fqt_train_config config = hyperparameters();
-    enum fqt_status status = fqt_network_init(&network, &model, FQT_TRAINING, network_memory, sizeof network_memory);
+    enum fqt_status status =
+        fqt_network_init(&network, &model, FQT_TRAINING, settings_network.bytes, settings_network.size);
     if (status == FQT_OK) {
-        status = fqt_trainer_init(&trainer, &network, &config, trainer_memory, sizeof trainer_memory);
+        status = fqt_trainer_init(&trainer, &network, &settings_hyperparameters, settings_trainer.bytes,
+                                  settings_trainer.size);
     }
     if (status == FQT_ERROR_NOT_TRAINABLE) {
         console_print("fqt: error: no layer of the embedded model is trainable: deploy one that has some");
     } else if (status == FQT_ERROR_BOUND) {
         console_print("fqt: error: sums of %d samples could overflow: lower CONFIG_FQT_APP_BATCH_SIZE",
-                      CONFIG_FQT_APP_BATCH_SIZE);
+                      (int)settings_hyperparameters.batch_size);
     } else if (status != FQT_OK) {
         console_print("fqt: error: training is refused with %d (fqt/status.h)", status);
     }
@@ -101,13 +88,25 @@ const struct sample_set *learner_samples(void) {
 
 uint32_t learner_infer(const uint8_t *sample) {
     uint32_t prediction = 0;
-    (void)fqt_infer(&network, inference_arena, sizeof inference_arena, sample, &prediction,
+    (void)fqt_infer(&network, settings_inference.bytes, settings_inference.size, sample, &prediction,
                     NULL); /* sizes were checked */
     return prediction;
 }
 
 enum fqt_status learner_train(const uint8_t *sample, uint32_t label, struct fqt_loss *loss) {
     return fqt_train_step(&trainer, sample, label, loss);
+}
+
+void learner_update(void) {
+    (void)fqt_train_update(&trainer);
+}
+
+uint32_t learner_classes(void) {
+    return fqt_model_classes(&model);
+}
+
+void learner_visit(fqt_observer *visit, void *user) {
+    fqt_trainer_visit(&trainer, visit, user);
 }
 
 uint32_t learner_updates(void) {

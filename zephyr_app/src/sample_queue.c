@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sample_queue.h"
 
+#include "settings.h"
+
 #include <zephyr/sys/util.h>
 
 static K_FIFO_DEFINE(empty);
 static K_FIFO_DEFINE(filled);
-static uint8_t memory[CONFIG_FQT_APP_QUEUE_BYTES] __aligned(sizeof(void *));
 
 uint32_t sample_queue_init(uint32_t sample_bytes) {
     size_t size = ROUND_UP(sizeof(struct sample) + sample_bytes, sizeof(void *));
-    uint32_t count = sizeof memory / size;
+    uint32_t count = (uint32_t)(settings_queue.size / size);
     for (uint32_t i = 0; i < count; i++) {
-        k_fifo_put(&empty, memory + i * size);
+        k_fifo_put(&empty, settings_queue.bytes + i * size);
     }
     return count;
 }

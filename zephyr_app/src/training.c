@@ -5,6 +5,7 @@
 #include "priorities.h"
 #include "recent.h"
 #include "sample_queue.h"
+#include "sample_stream.h"
 
 static K_THREAD_STACK_DEFINE(stack, CONFIG_FQT_APP_STACK_SIZE);
 static struct k_thread thread;
@@ -56,9 +57,16 @@ static void run(void *a, void *b, void *c) {
         while (!running) {
             (void)k_condvar_wait(&started, &lock, K_FOREVER);
         }
-        learn(sample);
+        if (IS_ENABLED(CONFIG_FQT_APP_SOURCE_STREAM) && sample->label == SAMPLE_EPOCH) {
+            learner_update();
+        } else {
+            learn(sample);
+        }
         (void)k_mutex_unlock(&lock);
         sample_queue_release(sample);
+        if (IS_ENABLED(CONFIG_FQT_APP_SOURCE_STREAM)) {
+            sample_stream_done();
+        }
     }
 }
 
@@ -98,6 +106,12 @@ struct training_statistics training_statistics_now(void) {
     };
     (void)k_mutex_unlock(&lock);
     return copy;
+}
+
+void training_visit(fqt_observer *visit, void *user) {
+    (void)k_mutex_lock(&lock, K_FOREVER);
+    learner_visit(visit, user);
+    (void)k_mutex_unlock(&lock);
 }
 
 uint32_t training_checksum(uint32_t *at_steps, uint32_t *updates) {

@@ -3,6 +3,7 @@
 #ifndef FQT_APP_TRAINING_H
 #define FQT_APP_TRAINING_H
 
+#include <fqt/fqt.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -30,6 +31,9 @@ void training_stop(void);
 
 /** A consistent copy. Waits for the end of the step in progress. */
 struct training_statistics training_statistics_now(void);
+
+/** Shows all that was learnt (learner_visit()). Waits likewise. */
+void training_visit(fqt_observer *visit, void *user);
 
 /** Checksum of all that was learnt, and after how many steps and updates. Waits likewise. */
 uint32_t training_checksum(uint32_t *steps, uint32_t *updates);

@@ -74,6 +74,9 @@ enum fqt_status fqt_trainer_init(struct fqt_trainer *trainer, struct fqt_network
 /** Sets or clears (NULL) a function that sees every intermediate value, for tests. */
 void fqt_trainer_observe(struct fqt_trainer *trainer, fqt_observer *observe, void *user);
 
+/** Shows the state to a function, in the order of SPEC.md section 11. Not during training calls. */
+void fqt_trainer_visit(const struct fqt_trainer *trainer, fqt_observer *visit, void *user);
+
 /**
  * One sample forward and backward; adds to the minibatch's sums. sample: uint8[h][w][c] of tensor 0; result: may be
  * NULL. Errors: ARGUMENT, LABEL, BOUND (batch_size samples already wait for an update); nothing has changed then.

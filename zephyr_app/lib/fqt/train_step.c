@@ -301,6 +301,10 @@ static void walk_state(const struct fqt_trainer *trainer, fqt_observer *visit, v
     visit(user, FQT_EVENT_COUNTERS, 0, counters, sizeof counters);
 }
 
+void fqt_trainer_visit(const struct fqt_trainer *trainer, fqt_observer *visit, void *user) {
+    walk_state(trainer, visit, user);
+}
+
 static void add_to_crc(void *user, enum fqt_event kind, uint32_t index, const void *data, uint32_t bytes) {
     (void)kind;
     (void)index;

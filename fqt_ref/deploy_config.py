@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Kconfig fragment of a model, fqt.conf: just the operators that it uses, and exactly the memory that it needs."""
+
+from typing import NamedTuple
+
+from fqt_ref.device_memory import device_memory
+from fqt_ref.network import F32, OP_NAMES, Network
+
+QUEUE_BYTES, QUEUE_PLACES = 1024, 2  # the queue holds as many samples as fit, but so many at least
+SAMPLE_HEADER = 8  # struct sample of the application
+ITEM_HEADER = 8  # STREAM_ITEM_BYTES of the application
+
+
+class Memories(NamedTuple):
+    """Bytes of the application's memories that depend on the model, each a multiple of 8."""
+
+    network: int
+    trainer: int
+    inference: int
+    queue: int
+
+
+def rounded(size: int) -> int:
+    """Up to a multiple of 8; memories of 0 bytes do not exist in C."""
+    return max(8, -(-size // 8) * 8)
+
+
+def sample_bytes(network: Network) -> int:
+    """Bytes of a sample."""
+    x = network.tensors[0]
+    return int(x["h"]) * int(x["w"]) * int(x["c"])
+
+
+def memories(network: Network) -> Memories:
+    """What the application of a network reserves."""
+    place = SAMPLE_HEADER + -(-sample_bytes(network) // 4) * 4
+    queue = max(QUEUE_BYTES // place, QUEUE_PLACES) * place
+    return Memories(*map(rounded, (*device_memory(network), queue)))
+
+
+def operators(network: Network) -> frozenset[str]:
+    """Options without CONFIG_FQT_ that a network needs: OP_CONV2D, ..., FLOAT32."""
+    used = {f"OP_{OP_NAMES[int(op)].upper()}" for op in network.layers["op"]}
+    return frozenset(used | ({"FLOAT32"} if (network.tensors["type"] == F32).any() else set()))
+
+
+ALL_OPERATORS = frozenset({f"OP_{name.upper()}" for name in OP_NAMES.values()} | {"FLOAT32"})
+
+
+def operator_lines(used: frozenset[str]) -> list[str]:
+    """The fragment's lines on operators. Border layers do not exist without float32 ones: Kconfig does not ask for them then."""
+    asked = ALL_OPERATORS - (set() if "FLOAT32" in used else {"OP_DEQUANTIZE"})
+    return [f"CONFIG_FQT_{name}={'y' if name in used else 'n'}" for name in sorted(asked)]
+
+
+def fragment(network: Network, batch_size: int, learning_rate_ppm: int, stream: bool = False) -> str:
+    """The whole file. stream: samples to learn come from a UART."""
+    sizes = [f"CONFIG_FQT_APP_{name.upper()}_BYTES={size}" for name, size in memories(network)._asdict().items()]
+    training = [f"CONFIG_FQT_APP_BATCH_SIZE={batch_size}", f"CONFIG_FQT_APP_LEARNING_RATE_PPM={learning_rate_ppm}"]
+    title = f"# Written by `fqt deploy` for {network.name}."
+    source = ["CONFIG_FQT_APP_SOURCE_STREAM=y", f"CONFIG_FQT_APP_STREAM_FRAME_BYTES={ITEM_HEADER + sample_bytes(network)}"] if stream else []
+    return "\n".join([title, *operator_lines(operators(network)), *sizes, *training, *source, ""])

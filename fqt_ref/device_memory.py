@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bytes of memory that the C library asks for: its size functions, from a network's tables. No piece holds a pointer: every core agrees."""
+
+from typing import NamedTuple
+
+from fqt_ref.network import ADD, AVG_POOL2D, HARD_SWISH, LAYER_TRAINABLE, MAX_POOL2D, TENSOR_ADAPTIVE, U8, Network, carrying, has_weights
+from fqt_ref.network import last_readers as readers_of
+from fqt_ref.training_plan import arenas_of
+
+# Of zephyr_app/include/fqt: sizeof(struct fqt_tensor_values), sizeof(struct fqt_extremes), a grid's scale and zero point.
+TENSOR_VALUES, EXTREMES, GRID = 20, 8, 8
+WORD = 4
+
+
+class DeviceMemory(NamedTuple):
+    """Bytes for the three memories that a training application lends to the library."""
+
+    network: int  # fqt_network_memory_size(), FQT_TRAINING
+    trainer: int  # fqt_trainer_memory_size()
+    inference: int  # fqt_inference_arena_size()
+
+
+def carved(*sizes: int) -> int:
+    """Bytes of pieces, each aligned to 4 bytes (carve.h)."""
+    return sum(-(-size // WORD) * WORD for size in sizes)
+
+
+class Sizes:
+    """A network's tables and the questions that the C library asks of them."""
+
+    def __init__(self, network: Network):
+        self.tensors, self.layers = network.tensors, network.layers
+        self.weights, self.biases = network.weights, network.biases
+        self.carries, self.last_reader = carrying(network.layers), readers_of(network.layers)
+        self.arenas = arenas_of(network)
+
+    def trains(self, layer: int) -> bool:
+        return bool(self.layers["flagset"][layer] & LAYER_TRAINABLE)
+
+    def quantized(self, tensor: int) -> bool:
+        return bool(self.tensors["type"][tensor] == U8)
+
+    def grids(self, layer: int) -> int:
+        return int(self.layers["grids"][layer])
+
+    def version(self) -> int:
+        """fqt_version_size(): values of the tensors that move, grids of the trained layers."""
+        adaptive = self.tensors["flagset"] & TENSOR_ADAPTIVE
+        moving = sum(self.quantized(t) and bool(adaptive[t] or self.carries[t]) for t in range(len(self.tensors)))
+        return TENSOR_VALUES * moving + sum(GRID * self.grids(i) for i in range(len(self.layers)) if self.trains(i))
+
+    def forward_scratch(self) -> int:
+        """fqt_forward_scratch_size(): requantizers of a layer's grids and its biases."""
+        return max((4 * (self.grids(i) + len(self.biases[i])) for i in range(len(self.layers)) if self.grids(i)), default=0)
+
+    def scratch(self) -> int:
+        """That, or a norm for each channel of a trained layer."""
+        return max([self.forward_scratch()] + [4 * len(self.biases[i]) for i in range(len(self.layers)) if self.trains(i)])
+
+    def adapts(self, layer: int) -> bool:
+        """Whether the range of a layer's output follows what its sums have been."""
+        has_sums = has_weights(self.layers[layer]) or self.layers["op"][layer] in (AVG_POOL2D, ADD, HARD_SWISH)
+        return has_sums and bool(self.tensors["flagset"][layer + 1] & TENSOR_ADAPTIVE)
+
+    def error_scale_moves(self, tensor: int) -> bool:
+        """Whether errors that layers send to a tensor set its error scale."""
+        reader = self.last_reader[tensor]
+        return self.carries[tensor] and self.quantized(tensor) and reader >= 0 and bool(self.layers["op"][reader] != MAX_POOL2D)
+
+    def sums(self) -> int:
+        """What a minibatch adds up: gradients, chosen channels, extremes, largest errors."""
+        total = 0
+        for i, layer in enumerate(self.layers):
+            if self.trains(i):
+                total += carved(4 * self.weights[i].size, 4 * len(self.biases[i]), 4 * len(self.biases[i]))
+            if self.adapts(i):
+                total += carved(EXTREMES * (self.grids(i) if has_weights(layer) else 1))
+            if self.error_scale_moves(i + 1):
+                total += WORD
+        return total
+
+
+def device_memory(network: Network) -> DeviceMemory:
+    """What the C library asks for. Of a network of which nothing trains, `trainer` is what it would say, too."""
+    sizes = Sizes(network)
+    training_arena, inference_arena = sizes.arenas
+    trained = [i for i in range(len(network.layers)) if sizes.trains(i)]
+    parameters = [carved(network.weights[i].nbytes, network.biases[i].nbytes) for i in trained]
+    return DeviceMemory(
+        carved(sizes.version()) + sum(parameters),
+        carved(training_arena, sizes.sums(), sizes.version(), sizes.scratch()),
+        carved(inference_arena, sizes.forward_scratch()),
+    )

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A built application on its emulator: its console's lines, and its second UART as a connection."""
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic, sleep
+from types import TracebackType
+
+from fqt_ref.errors import FqtError
+from fqt_ref.zephyr import environment, find_zephyr
+
+SECONDS_BETWEEN_STATUS = 0.5
+SOCKET = "stream.sock"
+# QEMU's second serial port; the path is relative to the build folder, where it starts: a socket's may not be long.
+QEMU_FLAGS = ("-serial", f"unix:{SOCKET},server=on,wait=off")
+ONE_UART = ("qemu_cortex_m0", "qemu_cortex_m0_256k")  # QEMU's micro:bit
+
+
+class SocketLine:
+    """A device at a socket."""
+
+    def __init__(self, connection: socket.socket):
+        self.connection = connection
+
+    def send(self, data: bytes) -> None:
+        self.connection.settimeout(None)
+        self.connection.sendall(data)
+
+    def receive(self, seconds: float) -> bytes:
+        self.connection.settimeout(max(seconds, 0.001))
+        try:
+            data = self.connection.recv(65536)
+        except TimeoutError:
+            return b""
+        if not data:
+            raise FqtError("the emulator has ended: see the lines above")
+        return data
+
+
+class Emulator:
+    """A running emulator; a context. lines: the application's so far, without the shell's prompt."""
+
+    def __init__(self, folder: Path, say: Callable[[str], None]):
+        self.folder, self.say = folder, say
+        self.lines: list[str] = []
+
+    def __enter__(self) -> "Emulator":
+        with suppress(FileNotFoundError):
+            (self.folder / SOCKET).unlink()
+        self.process = subprocess.Popen(
+            ["cmake", "--build", str(self.folder), "--target", "run"],
+            env=environment(find_zephyr()),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGTERM)
+        self.process.wait()
+        self.reader.join(timeout=5)
+
+    def read(self) -> None:
+        shown = 0.0
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            prompt, marker, text = line.partition("fqt: ")  # the shell writes its prompt before
+            self.lines.append((marker + text or prompt).rstrip())
+            # An emulated second takes a few milliseconds: nobody reads all its status lines.
+            if marker and (not text.startswith("step ") or monotonic() > shown + SECONDS_BETWEEN_STATUS):
+                shown = monotonic()
+                self.say(self.lines[-1])
+
+    def wait(self, seconds: float) -> None:
+        """Until the emulator ends by itself, or so many seconds."""
+        self.reader.join(timeout=seconds)
+
+    def connect(self, seconds: float = 20) -> SocketLine:
+        """The application's second UART. Raises FqtError if it does not open."""
+        end = monotonic() + seconds
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            while monotonic() < end and self.process.poll() is None:
+                connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                try:
+                    connection.connect(f"/proc/self/fd/{folder}/{SOCKET}")
+                    return SocketLine(connection)
+                except OSError:
+                    connection.close()
+                    sleep(0.05)
+        finally:
+            os.close(folder)
+        last = self.lines[-1] if self.lines else "it printed nothing"
+        raise FqtError(f"the emulated board's second UART did not open in {seconds:.0f} s: {last}")

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "settings.h"
+
+#include <zephyr/sys/util.h>
+#include <zephyr/toolchain.h>
+
+#define Q12_OF_PERCENT(percent) (((percent)*4096 + 50) / 100)
+
+#define DEFINE_MEMORY(name, option)                                                                                    \
+    static uint8_t name##_bytes[ROUND_UP(option, 8)] __aligned(8);                                                     \
+    const struct settings_memory settings_##name = {name##_bytes, option}
+
+DEFINE_MEMORY(network, CONFIG_FQT_APP_NETWORK_BYTES);
+DEFINE_MEMORY(trainer, CONFIG_FQT_APP_TRAINER_BYTES);
+DEFINE_MEMORY(inference, CONFIG_FQT_APP_INFERENCE_BYTES);
+DEFINE_MEMORY(queue, CONFIG_FQT_APP_QUEUE_BYTES);
+
+const struct fqt_train_config settings_hyperparameters = {
+    .batch_size = CONFIG_FQT_APP_BATCH_SIZE,
+    .learning_rate = (float)CONFIG_FQT_APP_LEARNING_RATE_PPM / 1000000.0f,
+    .lambda_min = Q12_OF_PERCENT(CONFIG_FQT_APP_LAMBDA_MIN_PERCENT),
+    .lambda_max = Q12_OF_PERCENT(CONFIG_FQT_APP_LAMBDA_MAX_PERCENT),
+    .seed = CONFIG_FQT_APP_SEED,
+    .sparse_last = IS_ENABLED(CONFIG_FQT_APP_SPARSE_LAST),
+};
