@@ -153,7 +153,7 @@ class Session:
                 kind, index, at, size = struct.unpack_from("<4I", answer.payload)
                 if at == 0:
                     records.append(Record(kind, index, b""))
-                whole = whole and bool(records) and (kind, index) == records[-1][:2] and at == len(records[-1].data)
+                whole = whole and bool(records) and (kind, index) == (records[-1].kind, records[-1].index) and at == len(records[-1].data)
                 if whole:
                     records[-1] = Record(kind, index, records[-1].data + answer.payload[16:])
             elif answer.type == frames.END:
@@ -186,7 +186,7 @@ def first_difference(expected: list[Record], got: list[Record]) -> str | None:
     """Where two states differ first; None if they are equal bit for bit."""
     for mine, other in zip(expected, got, strict=False):
         what = f"{EVENTS[mine.kind]} {mine.index}"
-        if mine[:2] != other[:2] or len(mine.data) != len(other.data):
+        if (mine.kind, mine.index) != (other.kind, other.index) or len(mine.data) != len(other.data):
             return f"{what}: the device sent {EVENTS.get(other.kind, other.kind)} {other.index} of {len(other.data)} bytes"
         if mine.data != other.data:
             at = next(i for i, (a, b) in enumerate(zip(mine.data, other.data, strict=True)) if a != b)

@@ -42,20 +42,34 @@ static bool complained;   /* about a missing item: what follows it is on its way
 
 /* Without room the bytes stay where they are: in the UART, which then stops the sender, or loses some. A frame that
  * lost some is noticed. */
-static void on_uart(const struct device *device, void *user) {
+static void pull(void) {
     uint8_t piece[PIECE_BYTES];
-    while (uart_irq_update(device) && uart_irq_rx_ready(device)) {
+    for (;;) {
         if (ring_buf_space_get(&received) < sizeof piece) {
-            uart_irq_rx_disable(device);
-            break;
+            uart_irq_rx_disable(uart);
+            return;
         }
-        int count = uart_fifo_read(device, piece, sizeof piece);
+        int count = uart_fifo_read(uart, piece, sizeof piece);
         if (count <= 0) {
-            break;
+            return;
         }
         (void)ring_buf_put(&received, piece, (uint32_t)count);
     }
+}
+
+static void on_uart(const struct device *device, void *user) {
+    if (uart_irq_update(device) && uart_irq_rx_ready(device)) {
+        pull();
+    }
     k_sem_give(&wake);
+}
+
+/* A byte that came while the interrupt was off raises none with some UARTs, and keeps the next ones out. */
+static void listen(void) {
+    unsigned int key = irq_lock();
+    uart_irq_rx_enable(uart);
+    pull();
+    irq_unlock(key);
 }
 
 static void put(uint8_t byte) {
@@ -167,13 +181,14 @@ static bool is_worth_a_report(void) {
 static void run(void *a, void *b, void *c) {
     uint8_t piece[PIECE_BYTES];
     for (;;) {
-        (void)k_sem_take(&wake, K_FOREVER);
-        uint32_t count;
-        while ((count = ring_buf_get(&received, piece, sizeof piece)) > 0) {
+        listen();
+        if (ring_buf_is_empty(&received)) {
+            (void)k_sem_take(&wake, K_FOREVER);
+        }
+        for (uint32_t count; (count = ring_buf_get(&received, piece, sizeof piece)) > 0;) {
             for (uint32_t i = 0; i < count; i++) {
                 take_byte(piece[i]);
             }
-            uart_irq_rx_enable(uart);
         }
         if (is_worth_a_report()) {
             send_progress();
@@ -201,7 +216,6 @@ void sample_source_start(void) {
     k_tid_t id = k_thread_create(&thread, stack, K_THREAD_STACK_SIZEOF(stack), run, NULL, NULL, NULL, STREAM_PRIORITY,
                                  0, K_NO_WAIT);
     k_thread_name_set(id, "stream");
-    uart_irq_rx_enable(uart);
     console_print("fqt: stream of samples of %u bytes, window of %u", (unsigned int)set->sample_bytes,
                   (unsigned int)window);
 }
