@@ -260,6 +260,22 @@ def deploy(
         sys.exit(1)
 
 
+@fqt.command()
+@click.argument("model", type=FILE)
+@click.option("--board", help="One board [default: all of README's list].")
+@click.option("--budget", help="Bytes of RAM, for example 256K: propose how many of the last layers to train.")
+@click.option("--samples", default=64, show_default=True, type=click.IntRange(1, 65535), help="How many samples go into flash.")
+@json_option
+def fit(model, board, budget, samples, as_json) -> None:
+    """RAM, flash, stacks and instructions of a training step on boards, and whether a model and its training fit. Builds nothing."""
+    from fqt_ref import fit as fitting
+    from fqt_ref import model_file
+
+    limit = None if budget is None else fitting.parse_bytes(budget)
+    results = fitting.fit(model_file.read(model), list(fitting.BOARDS) if board is None else [board], samples, limit)
+    click.echo(json.dumps(results if board is None else results[0]) if as_json else "\n".join(fitting.table(results)))
+
+
 def main() -> None:
     """Entry point: a FqtError is one line and exit code 2."""
     try:
