@@ -192,7 +192,9 @@ def crosscheck(target, networks, steps, seed, as_json) -> None:
 @click.option("--board", required=True, help="A Zephyr board, for example qemu_cortex_m3 or nrf52840dk/nrf52840.")
 @click.option("--data", default="digits", show_default=True, help="Data set whose samples the application learns from.")
 @data_dir_option
-@click.option("--samples", default=64, show_default=True, type=click.IntRange(1, 65535), help="How many samples go into flash, or are sent.")
+@click.option(
+    "--samples", default=64, show_default=True, type=click.IntRange(1, 65535), help="How many samples go into flash, or are sent."
+)
 @click.option("--epochs", default=1, show_default=True, type=click.IntRange(1), help="How often the samples are sent.")
 @click.option("--batch-size", default=8, show_default=True)
 @click.option("--learning-rate", default=0.001, show_default=True)
@@ -228,6 +230,22 @@ def deploy(
     show(as_json, result, lambda: lines)
     if not result.get("equal", True):
         sys.exit(1)
+
+
+@fqt.command()
+@click.argument("model", type=FILE)
+@click.option("--board", help="One board [default: all of README's list].")
+@click.option("--budget", help="Bytes of RAM, for example 256K: propose how many of the last layers to train.")
+@click.option("--samples", default=64, show_default=True, type=click.IntRange(1, 65535), help="How many samples go into flash.")
+@json_option
+def fit(model, board, budget, samples, as_json) -> None:
+    """RAM, flash, stacks and instructions of a training step on boards, and whether a model and its training fit. Builds nothing."""
+    from fqt_ref import fit as fitting
+    from fqt_ref import model_file
+
+    limit = None if budget is None else fitting.parse_bytes(budget)
+    results = fitting.fit(model_file.read(model), list(fitting.BOARDS) if board is None else [board], samples, limit)
+    click.echo(json.dumps(results if board is None else results[0]) if as_json else "\n".join(fitting.table(results)))
 
 
 @fqt.command("import")

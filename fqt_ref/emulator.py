@@ -43,6 +43,24 @@ class SocketLine:
         return data
 
 
+def connect(folder: Path, seconds: float = 20) -> SocketLine:
+    """The second UART of an application whose emulator runs in a build folder. Raises FqtError if it does not open."""
+    end = monotonic() + seconds
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        while monotonic() < end:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                connection.connect(f"/proc/self/fd/{opened}/{SOCKET}")
+                return SocketLine(connection)
+            except OSError:
+                connection.close()
+                sleep(0.05)
+    finally:
+        os.close(opened)
+    raise FqtError(f"the second UART of the emulated board in {folder} did not open in {seconds:.0f} s: see its build and its console")
+
+
 class Emulator:
     """A running emulator; a context. lines: the application's so far, without the shell's prompt."""
 
@@ -88,20 +106,6 @@ class Emulator:
         """Until the emulator ends by itself, or so many seconds."""
         self.reader.join(timeout=seconds)
 
-    def connect(self, seconds: float = 20) -> SocketLine:
+    def connect(self) -> SocketLine:
         """The application's second UART. Raises FqtError if it does not open."""
-        end = monotonic() + seconds
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            while monotonic() < end and self.process.poll() is None:
-                connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                try:
-                    connection.connect(f"/proc/self/fd/{folder}/{SOCKET}")
-                    return SocketLine(connection)
-                except OSError:
-                    connection.close()
-                    sleep(0.05)
-        finally:
-            os.close(folder)
-        last = self.lines[-1] if self.lines else "it printed nothing"
-        raise FqtError(f"the emulated board's second UART did not open in {seconds:.0f} s: {last}")
+        return connect(self.folder)

@@ -111,7 +111,8 @@ def test_deployed_network_learns_on_the_emulated_core(workspace, tmp_path):
     model = tmp_path / "untrained.fqt"
     fqt = [sys.executable, "-m", "fqt_ref"]
     subprocess.run([*fqt, "train", "--network", "digits-cnn", "--epochs", "0", "-o", str(model)], check=True, capture_output=True)
-    command = [*fqt, "deploy", str(model), "--board", "qemu_cortex_m3", "--learning-rate", "0.003", "--run", "--seconds", "20", "--json"]
+    command = [*fqt, "deploy", str(model), "--board", "qemu_cortex_m3", "--learning-rate", "0.003", "--run", "--embedded"]
+    command += ["--seconds", "20", "--json"]
     done = subprocess.run([*command, "-o", str(tmp_path / "build")], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     first = next(line for line in done.stderr.splitlines() if line.startswith("fqt: step"))
