@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `fqt` command: parses, calls, shows. Results go to standard output, everything else to standard error."""
 
+import json
 import sys
 from pathlib import Path
 

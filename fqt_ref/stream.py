@@ -150,7 +150,7 @@ class Session:
                 records, whole = [], True
                 self.line.send(request)
             elif answer.type == frames.STATE:
-                kind, index, at, size = struct.unpack_from("<4I", answer.payload)
+                kind, index, at, _ = struct.unpack_from("<4I", answer.payload)
                 if at == 0:
                     records.append(Record(kind, index, b""))
                 whole = whole and bool(records) and (kind, index) == (records[-1].kind, records[-1].index) and at == len(records[-1].data)

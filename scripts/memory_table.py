@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The memory of MbedNet's transfer learning (paper, Fig. 4c, 4d), last five layers trained, in all configurations, beside Tab. II's limits."""
+"""The memory of MbedNet's transfer learning (paper, Fig. 4c, 4d), last five layers trained, in all configurations."""
 
 import numpy as np
 
