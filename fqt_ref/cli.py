@@ -222,7 +222,9 @@ def crosscheck(target, networks, steps, seed, as_json) -> None:
 @click.option("--board", required=True, help="A Zephyr board, for example qemu_cortex_m3 or nrf52840dk/nrf52840.")
 @click.option("--data", default="digits", show_default=True, help="Data set whose samples the application learns from.")
 @data_dir_option
-@click.option("--samples", default=64, show_default=True, type=click.IntRange(1, 65535), help="How many samples go into flash, or are sent.")
+@click.option(
+    "--samples", default=64, show_default=True, type=click.IntRange(1, 65535), help="How many samples go into flash, or are sent."
+)
 @click.option("--epochs", default=1, show_default=True, type=click.IntRange(1), help="How often the samples are sent.")
 @click.option("--batch-size", default=8, show_default=True)
 @click.option("--learning-rate", default=0.001, show_default=True)

@@ -58,5 +58,7 @@ def fragment(network: Network, batch_size: int, learning_rate_ppm: int, stream: 
     sizes = [f"CONFIG_FQT_APP_{name.upper()}_BYTES={size}" for name, size in memories(network)._asdict().items()]
     training = [f"CONFIG_FQT_APP_BATCH_SIZE={batch_size}", f"CONFIG_FQT_APP_LEARNING_RATE_PPM={learning_rate_ppm}"]
     title = f"# Written by `fqt deploy` for {network.name}."
-    source = ["CONFIG_FQT_APP_SOURCE_STREAM=y", f"CONFIG_FQT_APP_STREAM_FRAME_BYTES={ITEM_HEADER + sample_bytes(network)}"] if stream else []
+    source = (
+        ["CONFIG_FQT_APP_SOURCE_STREAM=y", f"CONFIG_FQT_APP_STREAM_FRAME_BYTES={ITEM_HEADER + sample_bytes(network)}"] if stream else []
+    )
     return "\n".join([title, *operator_lines(operators(network)), *sizes, *training, *source, ""])

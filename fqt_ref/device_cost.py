@@ -62,7 +62,15 @@ def build(target: str, optimize: str = "-Os", timeout: float = 300) -> Path:
     if not found.emulated:
         raise FqtError(f"target '{target}' is not an emulated core: choose one of {', '.join(TICK)}")
     timer = ["-DFQT_TIMER_NRF"] if target == "cortex-m0" else []
-    flags = [optimize, *device.COMMON_FLAGS, *found.cpu_flags, *device.link_flags(found), *timer, "-ffunction-sections", "-Wl,--gc-sections"]
+    flags = [
+        optimize,
+        *device.COMMON_FLAGS,
+        *found.cpu_flags,
+        *device.link_flags(found),
+        *timer,
+        "-ffunction-sections",
+        "-Wl,--gc-sections",
+    ]
     sources = [*device.library_sources(), SOURCE]
     command = [device.compiler_of(found), *flags, f"-I{device.APP / 'include'}", *map(str, sources)]
     digest = hashlib.sha256("\0".join(command).encode())
