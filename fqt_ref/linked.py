@@ -66,7 +66,7 @@ def linked(elf_file: Path, flash_used: int, ram_used: int, flash_model: int, ram
     from elftools.elf.elffile import ELFFile
 
     with elf_file.open("rb") as file:
-        elf = ELFFile(file)
+        elf: Any = ELFFile(file)
         rows = load_sections(elf)
         flash = [(stored, size, alignment, name) for stored, _, size, alignment, name in rows if stored >= 0]
         # Sections that run where they are stored are not in RAM; what is left has an address of its own.

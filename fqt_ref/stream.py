@@ -143,23 +143,27 @@ class Session:
         request = frames.frame(frames.GET_STATE)
         self.line.send(request)
         records: list[Record] = []
+        left = 0  # bytes of the last record that are still to come
         whole = True
         while True:
             answer = self.frame(SILENCE)
             if answer is None:
-                records, whole = [], True
+                records, left, whole = [], 0, True
                 self.line.send(request)
             elif answer.type == frames.STATE:
-                kind, index, at, _ = struct.unpack_from("<4I", answer.payload)
+                kind, index, at, size = struct.unpack_from("<4I", answer.payload)
                 if at == 0:
+                    whole = whole and left == 0
+                    left = size
                     records.append(Record(kind, index, b""))
+                left -= len(answer.payload) - 16
                 whole = whole and bool(records) and (kind, index) == (records[-1].kind, records[-1].index) and at == len(records[-1].data)
                 if whole:
                     records[-1] = Record(kind, index, records[-1].data + answer.payload[16:])
             elif answer.type == frames.END:
-                if whole:
+                if whole and left == 0:
                     return records, struct.unpack("<I", answer.payload)[0]
-                records, whole = [], True  # a frame was lost
+                records, left, whole = [], 0, True  # a frame was lost
                 self.line.send(request)
 
 

@@ -97,7 +97,7 @@ def test_info_lists_layers(trained):
 
 def test_every_command_has_help():
     listing = fqt("--help").stdout
-    for command in ("train", "evaluate", "golden", "deploy", "crosscheck", "info"):
+    for command in ("train", "evaluate", "golden", "deploy", "crosscheck", "info", "fit"):
         assert command in listing
         done = fqt(command, "--help")
         assert done.returncode == 0

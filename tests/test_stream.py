@@ -91,9 +91,8 @@ def test_a_damaged_byte_is_never_taken(program):
 
 
 def test_pc_parser_skips_noise_and_damage():
-    data = (
-        b"abcFq" + frames.frame(frames.POLL) + b"Fq\0\0" + frames.frame(frames.END, b"1234")[:-1] + b"!" + frames.frame(frames.END, b"5678")
-    )
+    damaged = frames.frame(frames.END, b"1234")[:-1] + b"!"
+    data = b"abcFq" + frames.frame(frames.POLL) + b"Fq\0\0" + damaged + frames.frame(frames.END, b"5678")
     parser = frames.Parser()
     found = [one for i in range(len(data)) for one in parser.feed(data[i : i + 1])]
     assert found == [(frames.POLL, b""), (frames.END, b"5678")]
