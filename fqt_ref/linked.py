@@ -93,7 +93,7 @@ def as_json(one: Linked) -> dict:
 
 def from_json(data: dict) -> Linked:
     """From board_sizes.json."""
-    flash, ram = (Region(*data[name][:2], [(a, n) for a, n in data[name][2]]) for name in ("flash", "ram"))
+    flash, ram = (Region(data[name][0], data[name][1], [(a, n) for a, n in data[name][2]]) for name in ("flash", "ram"))
     return Linked(flash, ram, data["stack"])
 
 
