@@ -5,21 +5,27 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+MOST_ALIGNMENT = 4096
+MODEL_ALIGNMENT = 8  # of the parts that depend on the model
 Tail = list[tuple[int, int]]  # (alignment, bytes) of the sections behind one that grows
 
 
 class Region(NamedTuple):
-    """A memory region in which one section grows with the model: bytes up to its end without the model's part, and what follows."""
+    """A memory region in which one section grows with the model: bytes used without it, where that section then ends, what follows."""
 
     bytes: int
+    end: int  # an address, modulo MOST_ALIGNMENT
     tail: Tail
 
     def used(self, grown: int) -> int:
-        """Bytes of the region with so many of the model's."""
-        end = self.bytes + grown
+        """Bytes of the region with so many of the model's, a multiple of 8."""
+        return self.bytes + self.end_of_tail(self.end + grown) - self.end_of_tail(self.end)
+
+    def end_of_tail(self, at: int) -> int:
+        """Where the sections behind end if they begin behind an address."""
         for alignment, size in self.tail:
-            end = -(-end // alignment) * alignment + size
-        return end
+            at = -(-at // alignment) * alignment + size
+        return at
 
 
 class Linked(NamedTuple):
@@ -57,8 +63,10 @@ def region(places: list[tuple[int, int, int, str]], grows: str, model_bytes: int
             alignment *= 2
         tail.append((alignment, size))
         end = at + size
-    origin = end - used  # of the region; the same for all models
-    return Region(before - origin - model_bytes, tail)
+    if all(alignment <= MODEL_ALIGNMENT for alignment, _ in tail):
+        tail = []  # it moves by just what the model takes
+    empty = Region(0, (before - model_bytes) % MOST_ALIGNMENT, tail)
+    return empty._replace(bytes=used - empty.used(model_bytes))
 
 
 def linked(elf_file: Path, flash_used: int, ram_used: int, flash_model: int, ram_model: int) -> Linked:
@@ -80,12 +88,12 @@ def linked(elf_file: Path, flash_used: int, ram_used: int, flash_model: int, ram
 
 def as_json(one: Linked) -> dict:
     """For board_sizes.json."""
-    return {"flash": [one.flash.bytes, one.flash.tail], "ram": [one.ram.bytes, one.ram.tail], "stack": one.stack}
+    return {"flash": list(one.flash), "ram": list(one.ram), "stack": one.stack}
 
 
 def from_json(data: dict) -> Linked:
     """From board_sizes.json."""
-    flash, ram = (Region(data[name][0], [(a, n) for a, n in data[name][1]]) for name in ("flash", "ram"))
+    flash, ram = (Region(data[name][0], data[name][1], [(a, n) for a, n in data[name][2]]) for name in ("flash", "ram"))
     return Linked(flash, ram, data["stack"])
 
 

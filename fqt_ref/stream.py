@@ -151,10 +151,10 @@ class Session:
                 records, left, whole = [], 0, True
                 self.line.send(request)
             elif answer.type == frames.STATE:
-                kind, index, at, size = struct.unpack_from("<4I", answer.payload)
+                kind, index, at, _ = struct.unpack_from("<4I", answer.payload)
                 if at == 0:
                     whole = whole and left == 0
-                    left = size
+                    left = struct.unpack_from("<I", answer.payload, 12)[0]  # bytes in all
                     records.append(Record(kind, index, b""))
                 left -= len(answer.payload) - 16
                 whole = whole and bool(records) and (kind, index) == (records[-1].kind, records[-1].index) and at == len(records[-1].data)

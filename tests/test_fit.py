@@ -75,7 +75,7 @@ def check_symbols(elf, kind) -> int:
 
 
 def set_of_stacks(symbols: str) -> list[str]:
-    return re.findall(r"^\w+ (\w+) \w \w*stack\w*$", symbols, re.M)
+    return re.findall(r"^\w+ (\w+) [bB] \w*stack\w*$", symbols, re.M)
 
 
 def test_one_board_is_an_object_and_all_are_a_list(models):
