@@ -12,8 +12,8 @@ from fqt_ref import golden
 from fqt_ref.errors import FqtError
 from fqt_ref.golden import operators, steps
 from fqt_ref.golden.format import CODES, Case
-from fqt_ref.initialize import initialize
-from fqt_ref.models import Conv2d, Linear, MaxPool2d
+from fqt_ref.models import Add, AvgPool2d, Conv2d, DepthwiseConv2d, Linear, MaxPool2d
+from fqt_ref.models.describe import graph_of
 
 
 def values(array: np.ndarray) -> list:
@@ -72,21 +72,43 @@ def replayed_by_twin(case: Case) -> bytes:
     return naive.trace_bytes(trainer.records)
 
 
-@pytest.mark.parametrize("index", range(10))
+@pytest.mark.parametrize("index", range(18))
 def test_training_steps_equal_slow_twin(traces, index):
     _, case = traces[index]
     assert replayed_by_twin(case) == case.expected[0].tobytes()
 
 
+def test_every_trace_is_replayed(traces):
+    assert len(traces) == 18
+
+
+def plain_case(description: list, shape: tuple[int, int, int], config: str, per_channel: bool = False) -> Case:
+    """One sparse update of a network small enough to run as plain Python too (NUMBA_DISABLE_JIT=1)."""
+    samples = np.random.RandomState(0).randint(0, 256, (3, *shape)).astype(np.uint8)
+    network = build_network(graph_of("plain", description, shape), config, samples, np.float32(0.01), 9, 1, per_channel=per_channel)
+    settings = steps.ts.train_config(3, 0.01, 0.4, 0.8, seed=5)
+    return steps.trace_case("plain", network, settings, samples.reshape(3, -1), np.array([0, 3, 1]), 6)
+
+
 @pytest.mark.parametrize("config", steps.CONFIGS)
 def test_plain_steps_equal_slow_twin(config):
-    """One sparse update of a small CNN, small enough to run as plain Python too (NUMBA_DISABLE_JIT=1)."""
-    rng = np.random.RandomState(0)
-    description = [Conv2d(3, padding=(1, 1, 0, 1)), MaxPool2d(), Linear(5), Linear(4, activation="", batch_norm=False)]
-    samples = rng.randint(0, 256, (3, 7, 6, 2)).astype(np.uint8)
-    network = initialize("plain", description, config, samples, np.float32(0.01), 9, 1)
-    settings = steps.ts.train_config(3, 0.01, 0.4, 0.8, seed=5)
-    case = steps.trace_case("plain", network, settings, samples.reshape(3, -1), np.array([0, 3, 1]), 6)
+    case = plain_case(
+        [Conv2d(3, padding=(1, 1, 0, 1)), MaxPool2d(), Linear(5), Linear(4, activation="", batch_norm=False)], (7, 6, 2), config
+    )
+    assert replayed_by_twin(case) == case.expected[0].tobytes()
+
+
+@pytest.mark.parametrize(("config", "per_channel"), [("uint8", False), ("uint8", True), ("mixed", True), ("float32", False)])
+def test_plain_graph_equals_slow_twin(config, per_channel):
+    description = [
+        Conv2d(3, (2, 2), activation="hard_swish", label="skip"),
+        DepthwiseConv2d(padding=(2, 2, 2, 2), dilation=(2, 2), activation="relu6"),
+        Conv2d(3, (1, 1), activation=""),
+        Add("skip", activation="relu6"),
+        AvgPool2d((2, 2)),
+        Linear(4, activation="", batch_norm=False),
+    ]
+    case = plain_case(description, (5, 4, 2), config, per_channel)
     assert replayed_by_twin(case) == case.expected[0].tobytes()
 
 
