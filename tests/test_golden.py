@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fqt_ref import golden
+from fqt_ref.build import build_network
 from fqt_ref.errors import FqtError
 from fqt_ref.golden import operators, steps
 from fqt_ref.golden.format import CODES, Case
