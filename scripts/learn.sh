@@ -19,7 +19,7 @@ done
 if .venv/bin/python -c 'from fqt_ref.zephyr import find_zephyr; find_zephyr()' 2>out/zephyr.txt; then
     # An untrained network, so that all that is learnt is learnt on the emulated core.
     .venv/bin/fqt train --data digits --network digits-cnn --epochs 0 -o out/untrained.fqt
-    .venv/bin/fqt deploy out/untrained.fqt --board qemu_cortex_m3 --learning-rate 0.003 --run --seconds 15
+    .venv/bin/fqt deploy out/untrained.fqt --board qemu_cortex_m3 --learning-rate 0.003 --samples 200 --epochs 3 --run --seconds 300
 else
     skipped+=("Zephyr application: $(tail -n 1 out/zephyr.txt)")
 fi
