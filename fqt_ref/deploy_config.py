@@ -4,6 +4,7 @@
 from typing import NamedTuple
 
 from fqt_ref.device_memory import device_memory
+from fqt_ref.memory_plan import aligned
 from fqt_ref.network import F32, OP_NAMES, Network
 
 QUEUE_BYTES, QUEUE_PLACES = 1024, 2  # the queue holds as many samples as fit, but so many at least
@@ -22,7 +23,7 @@ class Memories(NamedTuple):
 
 def rounded(size: int) -> int:
     """Up to a multiple of 8; memories of 0 bytes do not exist in C."""
-    return max(8, -(-size // 8) * 8)
+    return max(8, aligned(size, 8))
 
 
 def sample_bytes(network: Network) -> int:
@@ -33,7 +34,7 @@ def sample_bytes(network: Network) -> int:
 
 def memories(network: Network) -> Memories:
     """What the application of a network reserves."""
-    place = SAMPLE_HEADER + -(-sample_bytes(network) // 4) * 4
+    place = SAMPLE_HEADER + aligned(sample_bytes(network))
     queue = max(QUEUE_BYTES // place, QUEUE_PLACES) * place
     return Memories(*map(rounded, (*device_memory(network), queue)))
 

@@ -3,6 +3,7 @@
 
 from typing import NamedTuple
 
+from fqt_ref.memory_plan import aligned
 from fqt_ref.network import ADD, AVG_POOL2D, HARD_SWISH, LAYER_TRAINABLE, MAX_POOL2D, TENSOR_ADAPTIVE, U8, Network, carrying, has_weights
 from fqt_ref.network import last_readers as readers_of
 from fqt_ref.training_plan import arenas_of
@@ -22,7 +23,7 @@ class DeviceMemory(NamedTuple):
 
 def carved(*sizes: int) -> int:
     """Bytes of pieces, each aligned to 4 bytes (carve.h)."""
-    return sum(-(-size // WORD) * WORD for size in sizes)
+    return sum(aligned(size, WORD) for size in sizes)
 
 
 class Sizes:

@@ -13,6 +13,7 @@ from fqt_ref.deploy_config import memories, operators, sample_bytes
 from fqt_ref.device_cost import NO_MEMORY, measure
 from fqt_ref.errors import FqtError
 from fqt_ref.linked import Linked, from_json, read_measured
+from fqt_ref.memory_plan import aligned
 from fqt_ref.model_file import file_bytes
 from fqt_ref.network import LAYER_TRAINABLE, Network
 from fqt_ref.training_plan import arenas_of, lower_bounds
@@ -42,7 +43,7 @@ def base_of(board: str, wanted: frozenset[str]) -> Base:
 
 def padded(size: int) -> int:
     """As embed.S.in pads files."""
-    return -(-size // 8) * 8
+    return aligned(size, 8)
 
 
 def flash_of(network: Network, samples: int) -> int:

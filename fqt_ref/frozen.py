@@ -15,7 +15,8 @@ PIECE = 256  # samples between two calls of advance()
 
 def entry_of(network: Network) -> int:
     """The last tensor through which all that training needs passes: no layer behind it reads one in front of it; 0 if there is none."""
-    first = carrying(network.layers).index(True) - 1 if any(carrying(network.layers)) else 0
+    carries = carrying(network.layers)
+    first = carries.index(True) - 1 if any(carries) else 0
     earliest = len(network.layers)
     entry = 0
     for i in range(len(network.layers) - 1, -1, -1):

@@ -182,20 +182,14 @@ def stored_plan(network: Network) -> tuple[list[Buffer], Plan]:
     return buffers, Plan(tuple(offsets), arenas_of(network)[0], lower_bound(buffers), "stored")
 
 
-def arena_bytes(lives: list[Life], offsets: list[int]) -> int:
-    """Bytes of an arena that holds these buffers at these offsets."""
-    return max((aligned(offset + life.size) for life, offset in zip(lives, offsets, strict=True)), default=0)
-
-
 def arenas_of(network: Network) -> tuple[int, int]:
     """(training, inference) arena in bytes, as the offsets in the tensors ask for."""
-    training = training_lives(network.tensors, network.layers)
-    inference = inference_lives(network.tensors, network.layers)
-    fields = {FEATURE: "feature_offset", ERROR: "error_offset"}
-    return (
-        arena_bytes(training, [int(network.tensors[fields[life.kind]][life.tensor]) for life in training]),
-        arena_bytes(inference, [int(network.tensors["inference_offset"][life.tensor]) for life in inference]),
-    )
+
+    def needed(lives: list[Life], training: bool) -> int:
+        return max((aligned(offset + life.size) for life, offset in placed(network.tensors, lives, training)), default=0)
+
+    training = needed(training_lives(network.tensors, network.layers), True)
+    return training, needed(inference_lives(network.tensors, network.layers), False)
 
 
 def lower_bounds(network: Network) -> tuple[int, int]:
