@@ -203,26 +203,27 @@ def crosscheck(target, networks, steps, seed, as_json) -> None:
 @click.option("--build/--no-build", default=True, show_default=True, help="Run west build.")
 @click.option("--run", is_flag=True, help="Start the application on an emulated board, send it samples, compare what it has learnt.")
 @click.option("--embedded", is_flag=True, help="Let it learn the samples in its flash instead.")
+@click.option("--port", help="Serial port of a real board, for example /dev/ttyACM0: flash it with west, and --run there.")
+@click.option("--baud", default=115200, show_default=True, help="Of that port.")
 @click.option("--seconds", default=120, show_default=True, help="How long it may take, or how long to show it.")
 @json_option
 def deploy(
-    model, board, data, data_dir, samples, epochs, batch_size, learning_rate, output, build, run, embedded, seconds, as_json
+    model, board, data, data_dir, samples, epochs, batch_size, learning_rate, output, build, run, embedded, port, baud, seconds, as_json
 ) -> None:  # fmt: skip
-    """Put a model into the Zephyr application, with just the operators and memory that it needs; build it, and run it on an emulated board.
+    """Put a model into the Zephyr application, with just the operators and memory that it needs; build it, and run it on a board.
 
-    With --run the board learns samples that are sent to its second UART; then its weights come back and are compared with the engine's
-    after the same samples, bit for bit. Exit code 1 at a difference.
+    With --run an emulated board learns samples that are sent to its UART, with --port a real one; then its weights come back and are
+    compared with the engine's after the same samples, bit for bit. Exit code 1 at a difference.
     """
     from fqt_ref import deploy as deployment
-    from fqt_ref.emulator import ONE_UART
 
-    stream = run and not embedded
-    if stream and board in ONE_UART:
-        say(f"{board} has one UART, the console's: it learns the samples in its flash")
-        stream = False
+    if embedded and port is not None:
+        raise FqtError("--port streams samples, and --embedded learns those in flash: choose one")
+    run = run or port is not None
     settings = deployment.Settings(
-        model, board, data, data_dir, samples, batch_size, learning_rate, output, stream=stream, epochs=epochs, seconds=seconds
-    )
+        model, board, data, data_dir, samples, batch_size, learning_rate, output,
+        stream=run and not embedded, epochs=epochs, seconds=seconds, port=port, baud=baud,
+    )  # fmt: skip
     result = deployment.deploy(settings, build or run, run, say)
     lines = [f"{key}: {value}" for key, value in result.items()]
     if "equal" in result:

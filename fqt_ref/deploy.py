@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Puts a model and samples into the Zephyr application, builds it with west, and runs it on an emulated board."""
+"""Puts a model and samples into the Zephyr application, builds it with west, and runs it on an emulated board or a real one."""
 
 import subprocess
 from collections.abc import Callable
@@ -12,14 +12,16 @@ import numpy as np
 from fqt_ref import model_file
 from fqt_ref.datasets import Dataset, load
 from fqt_ref.deploy_config import fragment
-from fqt_ref.emulator import QEMU_FLAGS, Emulator
+from fqt_ref.emulator import ONE_UART, QEMU_FLAGS, Emulator
 from fqt_ref.errors import FqtError
-from fqt_ref.stream import course_of, first_difference, learn_on_device, learn_on_engine
+from fqt_ref.serial_line import BAUD, SerialLine
+from fqt_ref.stream import Course, Learnt, course_of, first_difference, learn_on_device, learn_on_engine
 from fqt_ref.train_step import train_config
 from fqt_ref.training import check_fits, check_trains, flat
 from fqt_ref.zephyr import APP, ROOT, cmake_options, environment, find_zephyr
 
 SEED = 1  # CONFIG_FQT_APP_SEED
+SECONDS_TO_RETURN = 10  # of a board's serial port after flashing
 INFERENCE_SAMPLES = 16  # in the flash of an application whose samples to learn are sent
 
 
@@ -38,10 +40,17 @@ class Settings:
     stream: bool = False
     epochs: int = 1
     seconds: float = 30
+    port: str | None = None  # of a real board
+    baud: int = BAUD
 
     @property
     def learning_rate_ppm(self) -> int:
         return round(self.learning_rate * 1e6)
+
+    @property
+    def shares_console(self) -> bool:
+        """Whether samples come by the console's UART: the one that a real board is sure to have."""
+        return self.stream and (self.port is not None or self.board in ONE_UART)
 
     @property
     def folder(self) -> Path:
@@ -78,7 +87,8 @@ def write_inputs(settings: Settings) -> Inputs:
         settings.folder.mkdir(parents=True, exist_ok=True)
         inputs.model.write_bytes(settings.model.read_bytes())
         inputs.samples.write_bytes(samples_bytes(data, INFERENCE_SAMPLES if settings.stream else settings.samples))
-        inputs.config.write_text(fragment(network, settings.batch_size, settings.learning_rate_ppm, settings.stream))
+        config = fragment(network, settings.batch_size, settings.learning_rate_ppm, settings.stream, settings.shares_console)
+        inputs.config.write_text(config)
     except OSError as error:
         raise FqtError(f"cannot write to {settings.folder}: {error.strerror}; choose another folder with -o") from error
     return inputs
@@ -89,7 +99,7 @@ def build(settings: Settings, inputs: Inputs, say: Callable[[str], None]) -> Pat
     env = environment(find_zephyr())
     folder = settings.folder / "build"
     options = [f"FQT_MODEL={inputs.model}", f"FQT_SAMPLES={inputs.samples}", f"EXTRA_CONF_FILE={inputs.config}", *cmake_options(env)]
-    options += [f"QEMU_EXTRA_FLAGS={';'.join(QEMU_FLAGS)}"] if settings.stream else []
+    options += [f"QEMU_EXTRA_FLAGS={';'.join(QEMU_FLAGS)}"] if settings.stream and not settings.shares_console else []
     command = ["west", "build", "-p", "auto", "-b", settings.board, "-d", str(folder), str(APP), "--", *(f"-D{o}" for o in options)]
     say(f"building for {settings.board} in {folder}")
     try:
@@ -121,14 +131,47 @@ def last_status(emulator: Emulator, seconds: float) -> str:
     return status[-1]
 
 
+def flash(settings: Settings, folder: Path, say: Callable[[str], None]) -> None:
+    """west flash. Raises FqtError with its last line."""
+    say(f"flashing {settings.board}")
+    command = ["west", "flash", "-d", str(folder)]
+    done = subprocess.run(command, env=environment(find_zephyr()), capture_output=True, text=True, check=False, cwd=APP)
+    if done.returncode != 0:
+        lines = (done.stdout + done.stderr).strip().splitlines() or ["no output"]
+        raise FqtError(f"west flash to {settings.board} failed: {lines[-1].strip()}; the whole output: {' '.join(command)}")
+
+
+def learn_on_emulator(settings: Settings, folder: Path, course: Course, say: Callable[[str], None]) -> tuple[Learnt, str | None]:
+    """What the application has learnt on an emulated board, and its last status line if it wrote one."""
+    with Emulator(folder, say, settings.shares_console) as emulator:
+        learnt = learn_on_device(emulator.connect(), course, settings.seconds, say, emulator.show)
+        status = [line for line in emulator.lines if line.startswith("fqt: step")]
+    return learnt, status[-1] if status else None
+
+
+def learn_on_board(settings: Settings, port: str, course: Course, say: Callable[[str], None]) -> tuple[Learnt, str | None]:
+    """The same on a real board at a serial port."""
+    status: list[str] = []
+
+    def show(line: str) -> None:
+        say(line)
+        if line.startswith("fqt: step"):
+            status.append(line)
+
+    with SerialLine(port, settings.baud, SECONDS_TO_RETURN) as line:
+        learnt = learn_on_device(line, course, settings.seconds, say, show)
+    return learnt, status[-1] if status else None
+
+
 def run_streamed(settings: Settings, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
     """Send samples to the application and compare what it has learnt with the engine, bit for bit."""
     network, data = model_file.read(settings.model), load(settings.data, settings.data_dir)
     course = course_of(flat(data.train_x[: settings.samples]), data.train_y[: settings.samples], settings.epochs, SEED)
-    with Emulator(folder, say) as emulator:
-        line = emulator.connect()
-        learnt = learn_on_device(line, network, course, settings.seconds, say)
-        status = last_status(emulator, settings.seconds) if any(one.startswith("fqt: step") for one in emulator.lines) else None
+    if settings.port is None:
+        learnt, status = learn_on_emulator(settings, folder, course, say)
+    else:
+        flash(settings, folder, say)
+        learnt, status = learn_on_board(settings, settings.port, course, say)
     config = train_config(settings.batch_size, settings.learning_rate_ppm / 1e6, seed=SEED)
     difference = first_difference(learn_on_engine(network, config, course), learnt.records)
     return {
@@ -145,11 +188,14 @@ def run_streamed(settings: Settings, folder: Path, say: Callable[[str], None]) -
 
 
 def deploy(settings: Settings, with_build: bool, with_run: bool, say: Callable[[str], None]) -> dict[str, Any]:
-    """Write the application's inputs; build it; run it on an emulated board, where it learns what it is sent or what is in its flash.
+    """Write the application's inputs; build it; run it on an emulated board, where it learns what it is sent or what is in its flash, or on
+    a real board at a serial port, where it learns what it is sent.
 
     Raises FqtError for a model that does not fit the data, a missing Zephyr, a build that fails, or a device that does not answer.
     A device that has learnt other bits than the engine is a result: "equal" is false.
     """
+    if settings.port is not None:
+        SerialLine(settings.port, settings.baud).close()  # rather now than after the build
     inputs = write_inputs(settings)
     result: dict[str, Any] = {"board": settings.board, "model": str(inputs.model), "samples": str(inputs.samples)}
     result["config"] = str(inputs.config)

@@ -54,12 +54,16 @@ def operator_lines(used: frozenset[str]) -> list[str]:
     return [f"CONFIG_FQT_{name}={'y' if name in used else 'n'}" for name in sorted(asked)]
 
 
-def fragment(network: Network, batch_size: int, learning_rate_ppm: int, stream: bool = False) -> str:
-    """The whole file. stream: samples to learn come from a UART."""
+def stream_lines(network: Network, shares_console: bool) -> list[str]:
+    """The fragment's lines on samples that come from a UART; frames and a shell do not go over one line."""
+    lines = ["CONFIG_FQT_APP_SOURCE_STREAM=y", f"CONFIG_FQT_APP_STREAM_FRAME_BYTES={ITEM_HEADER + sample_bytes(network)}"]
+    return lines + (["CONFIG_SHELL=n", "CONFIG_FQT_APP_STREAM_ON_CONSOLE=y"] if shares_console else [])
+
+
+def fragment(network: Network, batch_size: int, learning_rate_ppm: int, stream: bool = False, shares_console: bool = False) -> str:
+    """The whole file. stream: samples to learn come from a UART. shares_console: from the console's."""
     sizes = [f"CONFIG_FQT_APP_{name.upper()}_BYTES={size}" for name, size in memories(network)._asdict().items()]
     training = [f"CONFIG_FQT_APP_BATCH_SIZE={batch_size}", f"CONFIG_FQT_APP_LEARNING_RATE_PPM={learning_rate_ppm}"]
     title = f"# Written by `fqt deploy` for {network.name}."
-    source = (
-        ["CONFIG_FQT_APP_SOURCE_STREAM=y", f"CONFIG_FQT_APP_STREAM_FRAME_BYTES={ITEM_HEADER + sample_bytes(network)}"] if stream else []
-    )
+    source = stream_lines(network, shares_console) if stream else []
     return "\n".join([title, *operator_lines(operators(network)), *sizes, *training, *source, ""])

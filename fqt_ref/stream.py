@@ -74,10 +74,10 @@ def items_of(course: Course) -> list[bytes]:
 
 
 class Session:
-    """A conversation with a device."""
+    """A conversation with a device. show: for its console's lines, if they come by the same way."""
 
-    def __init__(self, line: Line, seconds: float, say: Callable[[str], None]):
-        self.line, self.say, self.deadline = line, say, monotonic() + seconds
+    def __init__(self, line: Line, seconds: float, say: Callable[[str], None], show: Callable[[str], None] | None = None):
+        self.line, self.say, self.show, self.deadline = line, say, show or say, monotonic() + seconds
         self.parser = frames.Parser()
         self.pending: list[frames.Frame] = []
         self.errors = 0
@@ -91,7 +91,11 @@ class Session:
                 raise FqtError("the device did not finish in time: give it more --seconds, or fewer --samples")
             if now > quiet:
                 return None
-            self.pending += self.parser.feed(self.line.receive(min(quiet, self.deadline) - now + 0.01))
+            for frame in self.parser.feed(self.line.receive(min(quiet, self.deadline) - now + 0.01)):
+                if frame.type == frames.TEXT:
+                    self.show(frame.payload.decode(errors="replace"))
+                else:
+                    self.pending.append(frame)
         return self.pending.pop(0)
 
     def ask(self, request: bytes) -> Progress:
@@ -167,9 +171,11 @@ class Session:
                 self.line.send(request)
 
 
-def learn_on_device(line: Line, network: Network, course: Course, seconds: float, say: Callable[[str], None]) -> Learnt:
+def learn_on_device(
+    line: Line, course: Course, seconds: float, say: Callable[[str], None], show: Callable[[str], None] | None = None
+) -> Learnt:
     """Stream a course to a device and fetch what it has learnt. Raises FqtError if it refuses or does not finish in time."""
-    session = Session(line, seconds, say)
+    session = Session(line, seconds, say, show)
     classes = int(course.labels.max()) + 1
     report = session.ask(frames.frame(frames.BEGIN, struct.pack("<III", frames.VERSION, course.samples.shape[1], classes)))
     report = session.send_items(items_of(course), report)

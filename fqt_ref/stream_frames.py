@@ -9,7 +9,7 @@ from typing import NamedTuple
 MAGIC = b"Fq"
 VERSION = 1
 BEGIN, SAMPLE, EPOCH, POLL, GET_STATE = range(1, 6)
-PROGRESS, ERROR, STATE, END = range(0x81, 0x85)
+PROGRESS, ERROR, STATE, END, TEXT = range(0x81, 0x86)
 MOST_PAYLOAD = 1 << 16  # of what a device sends
 VERDICTS = {
     2: "a frame of an unknown type",

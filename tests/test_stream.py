@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames of streamed samples: the application's parser under sanitizers, fed good and hostile bytes; the PC's session with a bad line."""
 
+import os
+import select
 import struct
 import subprocess
+import threading
+import tty
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +14,8 @@ import pytest
 
 from fqt_ref import device
 from fqt_ref import stream_frames as frames
+from fqt_ref.errors import FqtError
+from fqt_ref.serial_line import SerialLine
 from fqt_ref.state import Record
 from fqt_ref.stream import Course, Session, first_difference, items_of
 
@@ -137,6 +143,49 @@ def test_a_bad_line_costs_time_but_no_sample(monkeypatch):
     report = session.send_items(items, session.ask(frames.frame(frames.BEGIN)))
     assert report.done == len(items) == 82
     assert [frames.frame(*one) for one in device_.taken] == items
+
+
+@pytest.fixture
+def serial_board():
+    """A device behind a pseudo-terminal, and the terminal's name."""
+    pytest.importorskip("serial")
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    board, ended = BadDevice(5), threading.Event()
+
+    def run() -> None:
+        while not ended.is_set():
+            if select.select([master], [], [], 0.01)[0]:
+                board.send(os.read(master, 65536))
+            os.write(master, board.receive(0))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield board, os.ttyname(slave)
+    ended.set()
+    thread.join()
+    os.close(slave)
+    os.close(master)
+
+
+def test_a_board_at_a_serial_port_gets_every_sample(monkeypatch, serial_board):
+    monkeypatch.setattr("fqt_ref.stream.SILENCE", 0.05)
+    board, port = serial_board
+    items = items_of(Course(np.arange(160, dtype=np.uint8).reshape(40, 4), np.arange(40) % 3, [np.arange(40)]))
+    said = []
+    with SerialLine(port) as line:
+        session = Session(line, 60, lambda text: None, said.append)
+        board.answers += frames.frame(frames.TEXT, b"fqt: step 1")  # a line of the console between
+        report = session.send_items(items, session.ask(frames.frame(frames.BEGIN)))
+    assert report.done == len(items)
+    assert [frames.frame(*one) for one in board.taken] == items
+    assert said == ["fqt: step 1"]
+
+
+def test_a_serial_port_that_is_not_there_is_one_line():
+    pytest.importorskip("serial")
+    with pytest.raises(FqtError, match=r"serial port /dev/no-such-port does not open: .*; name another with --port"):
+        SerialLine("/dev/no-such-port")
 
 
 def test_first_difference_is_named():

@@ -33,6 +33,6 @@ def test_learns_what_is_sent(dut: DeviceAdapter):
     refused = [one for one in iter(lambda: session.frame(2.0), None) if one.type == frames.ERROR]
     assert refused, "what makes no sense got no error"
 
-    learnt = learn_on_device(line, network, course, 120, print)
+    learnt = learn_on_device(line, course, 120, print)
     assert learnt.progress.done == 122
     assert first_difference(learn_on_engine(network, train_config(8, 0.005, seed=1), course), learnt.records) is None

@@ -26,6 +26,7 @@ enum stream_type {
     STREAM_ERROR = 0x82,    /**< u32 enum stream_verdict, u32 next */
     STREAM_STATE = 0x83,    /**< u32 kind, index, offset, bytes in all (SPEC.md 11, 12); some of them */
     STREAM_END = 0x84,      /**< u32 checksum of the state */
+    STREAM_TEXT = 0x85,     /**< a line of the console, without its end, if both have one UART */
 };
 
 /** What a frame is. */
