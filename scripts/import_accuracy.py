@@ -3,8 +3,9 @@
 """Imported int8 models against their own runtime: accuracy, and how many outputs differ by how much.
 
 Needs the models and samples of a data directory, LiteRT and onnxruntime: python scripts/import_accuracy.py --data-dir DIR --cifar DIR
-Each model is imported, written as a model file, read again, and run by this project's engine; LiteRT runs the source. Without
---reference LiteRT uses its optimized kernels, which round differently from its reference kernels in places.
+Each model is imported, written as a model file, read again, and run by this project's engine; LiteRT runs the source, and onnxruntime
+MCUNet's (tests/mcunet_onnx.py writes its layers as ONNX). Without --reference the runtimes use their optimized kernels, which round
+differently from their reference kernels in places.
 """
 
 import argparse
@@ -45,12 +46,50 @@ def gray_samples(options, n):
     return np.rint(images.astype(np.float32) @ np.float32([0.299, 0.587, 0.114])).astype(np.uint8)[..., None], None
 
 
+OXEYE_DAISY, DAISY = 49, 985  # of Flowers-102 and of ImageNet: the one flower that both name
+
+
+def flower_samples(options, n):
+    """Flowers-102's images twice as large, oxeye daisies first; their labels are ImageNet's daisy, those of others unknown, -1.
+
+    Enlarged smoothly: of images with doubled pixels the network says that they are jigsaw puzzles and window screens.
+    """
+    from PIL import Image
+
+    from fqt_ref.datasets import load
+
+    data = load("flowers102", options.data_dir)
+    images, labels = np.concatenate([data.train_x, data.test_x]), np.concatenate([data.train_y, data.test_y])
+    chosen = np.argsort(labels != OXEYE_DAISY - 1, kind="stable")[:n]
+    larger = np.array([np.asarray(Image.fromarray(image).resize((128, 128), Image.Resampling.BICUBIC)) for image in images[chosen]])
+    return larger, np.where(labels[chosen] == OXEYE_DAISY - 1, DAISY, -1)
+
+
 MODELS = {
     "kws_ref_model": (keyword_samples, 1000),
     "pretrainedResnet_quant": (cifar_samples, 2000),
     "vww_96_int8": (large_samples, 500),
     "person_detect": (gray_samples, 500),
+    "mcunet-5fps": (flower_samples, 500),
 }
+
+
+def source_of(name: str, options) -> Path:
+    """A model's file."""
+    return options.data_dir / "models" / f"{name}.{'json' if 'mcunet' in name else 'tflite'}"
+
+
+def runtime_outputs(source: Path, samples: np.ndarray, options) -> np.ndarray:
+    """The last tensor of the model in its own runtime, [n, classes], as bytes like ours."""
+    if source.suffix == ".json":
+        from mcunet_onnx import outputs
+
+        return (outputs(source, (samples.astype(np.int16) - 128).astype(np.int8), options.reference).astype(np.int16) + 128).astype(
+            np.uint8
+        )
+    from litert import LiteRT
+
+    return LiteRT(source, options.reference).outputs(samples.astype(np.int16) - 128)
 
 
 def engine_logits(network, samples: np.ndarray) -> np.ndarray:
@@ -69,14 +108,12 @@ def engine_logits(network, samples: np.ndarray) -> np.ndarray:
 
 def compare(name: str, options) -> dict:
     """One model's row."""
-    from litert import LiteRT
-
     from fqt_ref import model_file
     from fqt_ref.convert.command import ImportSettings, import_model
 
     make, most = MODELS[name]
     samples, labels = make(options, min(most, options.samples or most))
-    source = options.data_dir / "models" / f"{name}.tflite"
+    source = source_of(name, options)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.fqt"
         _, lines = import_model(ImportSettings(source, path))
@@ -84,7 +121,7 @@ def compare(name: str, options) -> dict:
     start = time.perf_counter()
     ours = engine_logits(network, samples)
     seconds = time.perf_counter() - start
-    theirs = LiteRT(source, options.reference).outputs(samples.astype(np.int16) - 128)
+    theirs = runtime_outputs(source, samples, options)
     off = np.abs(ours.astype(int) - theirs.astype(int))
     picks, their_picks = ours.argmax(1), theirs.argmax(1)
     margin = np.sort(theirs.astype(int), 1)[:, -1] - np.sort(theirs.astype(int), 1)[:, -2]
@@ -107,8 +144,10 @@ def compare(name: str, options) -> dict:
         "notes": lines[-1] if "scales of" in lines[-1] else "",
     }
     if labels is not None:
-        row["accuracy"] = float(np.mean(picks == labels))
-        row["runtime's accuracy"] = float(np.mean(their_picks == labels))
+        known = labels >= 0
+        row["labelled"] = int(known.sum())
+        row["accuracy"] = float(np.mean(picks[known] == labels[known]))
+        row["runtime's accuracy"] = float(np.mean(their_picks[known] == labels[known]))
     else:
         row["runtime's classes"] = np.bincount(their_picks, minlength=theirs.shape[1]).tolist()
     return row
@@ -156,7 +195,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, default=Path("/work/shared/data"))
     parser.add_argument("--cifar", type=Path, default=Path("/work/wt-data/cifar10"), help="folder of cifar-10-batches-bin")
     parser.add_argument("--samples", type=int, help="at most so many of each")
-    parser.add_argument("--reference", action="store_true", help="LiteRT's reference kernels, slow")
+    parser.add_argument("--reference", action="store_true", help="the runtimes' reference kernels, slow")
     parser.add_argument("--layers", type=int, default=0, help="also compare layer by layer on so many samples")
     parser.add_argument("models", nargs="*", default=list(MODELS))
     options = parser.parse_args()

@@ -139,7 +139,7 @@ def pointwise_cases(r):
 
 
 def loss_cases(r):
-    for n, scale in ((1, 0.1), (2, 0.02), (10, 0.1), (10, 30.0), (10, 1e-9), (512, 0.01), (512, 3e38)):
+    for n, scale in ((1, 0.1), (2, 0.02), (10, 0.1), (10, 30.0), (10, 1e-9), (512, 0.01), (1023, 0.01), (1023, 1e-9), (512, 3e38)):
         label = r.randrange(n)
         for values in (u8(r, n), [9] * n):
             yield naive.case_of("softmax_u8", f"{n} classes", [label], [f32(scale)], values)

@@ -786,7 +786,7 @@ BYTES = np.zeros((4, 2, 3), np.uint8)
         ({"y_train": np.array([0, 1, 2])}, "'y_train': 3 labels for 4 images"),
         ({"y_test": np.zeros(0, int)}, "'y_test' (classes are 'y_train's): 0 labels for 2 images"),
         ({"y_train": np.array([0, 1, -1, -2])}, "'y_train': label -1 of sample 2 is outside 0..511"),
-        ({"y_train": np.array([0, 1, 512, 1])}, "'y_train': label 512 of sample 2 is outside 0..511"),
+        ({"y_train": np.array([0, 1, 1023, 1])}, "'y_train': label 1023 of sample 2 is outside 0..1022"),
         ({"y_train": np.array([0, 2**64 - 1, 1, 1], np.uint64)}, "label 18446744073709551615 of sample 1"),
         (
             {"y_test": np.array([0, 3])},
@@ -807,8 +807,8 @@ def test_own_file_with_a_fault(changes: dict[str, Any], expected: str, tmp_path:
     assert text.startswith(f"{path}: ") and expected in text
 
 
-def test_512_classes_are_allowed(tmp_path: Path) -> None:
-    assert load(own(tmp_path, y_train=np.array([0, 1, 511, 2]))).classes == 512
+def test_1023_classes_are_allowed(tmp_path: Path) -> None:
+    assert load(own(tmp_path, y_train=np.array([0, 1, 1022, 2]))).classes == 1023
 
 
 def test_own_file_with_other_names(tmp_path: Path) -> None:

@@ -71,6 +71,22 @@ def test_small_network(tmp_path):
     assert run_graph(graph, np.zeros((1, 8, 8, 3)), quantized=True)[-1].shape == (1, 1, 1, 5)
 
 
+def test_onnxruntime_computes_the_same(tmp_path):
+    outputs = pytest.importorskip("mcunet_onnx", reason="onnx is not installed").outputs
+    pytest.importorskip("onnxruntime")
+    path = write(tmp_path)
+    samples = np.random.RandomState(1).randint(-128, 128, (20, 8, 8, 3)).astype(np.int8)
+    theirs = outputs(path, samples, reference=True)
+    graph = load(path).graph
+    grid = graph.nodes[-1].output_grid
+    ours = run_graph(graph, (samples.astype(np.float64) + 128 - int(graph.input_grid.zero[0])) * graph.input_grid.scale[0], quantized=True)[
+        -1
+    ]
+    ours = np.rint(ours.reshape(20, 5) / grid.scale[0]) + int(grid.zero[0]) - 128
+    assert np.ptp(theirs, axis=0).max() > 10  # the samples tell something
+    assert np.abs(ours - theirs).max() <= 1  # float32 sums in the runtime, float64 here
+
+
 def refused(path):
     with pytest.raises(FqtError) as caught:
         load(path)

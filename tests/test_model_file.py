@@ -347,7 +347,7 @@ def wide(kind):
         b.linear(t, 1)
     else:
         b = Builder(rng, (1, 1, 1))
-        b.linear(0, 512 if kind == "classes" else 513)
+        b.linear(0, 1023 if kind == "classes" else 1024)
     return b.network(kind[:16])
 
 
@@ -356,7 +356,7 @@ def test_bounds(kind):
     assert model_file.parse(model_file.file_bytes(wide(kind)))
     code, message = error_at(model_file.file_bytes(wide(kind + " too large")))
     assert code == model_file.BOUND
-    assert ("513 classes" if kind == "classes" else "layer 0: ") in message
+    assert ("1024 classes" if kind == "classes" else "layer 0: ") in message
 
 
 def test_what_a_field_says_comes_before_what_products_say():

@@ -19,7 +19,7 @@ class Dataset:
     train_y     int64[N], 0..classes-1
     test_x      uint8[M,H,W,C], C-contiguous, M >= 1
     test_y      int64[M], 0..classes-1
-    classes     number of classes, 1..512 (SPEC.md section 9)
+    classes     number of classes, 1..1023 (SPEC.md section 9)
     scale       float32, positive and normal: the scale of the network's input tensor
     zero        0..255: the zero point of the network's input tensor
     label_names one name a class, or None

@@ -76,7 +76,7 @@ def described(name: str, shape: tuple[int, int, int], classes: int):
 @click.command()
 @click.argument("name")
 @click.option("--input", "shape", default="32x32x3", show_default=True, callback=shape_of, help="HxWxC; 1xTxC for a signal of C axes.")
-@click.option("--classes", default=10, show_default=True, type=click.IntRange(1, 512))
+@click.option("--classes", default=10, show_default=True, type=click.IntRange(1, 1023))
 @json_option
 def network(name, shape, classes, as_json) -> None:
     """A network's layers, parameters, multiply-accumulates and bytes of activations for an input shape."""

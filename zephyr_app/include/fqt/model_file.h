@@ -12,7 +12,7 @@
 #define FQT_FORMAT_VERSION 2u
 #define FQT_ARITHMETIC_VERSION 1u
 #define FQT_MAX_LAYERS 255u
-#define FQT_MAX_CLASSES 512u
+#define FQT_MAX_CLASSES 1023u
 #define FQT_MAX_FAN_IN 24576u    /**< forward sums stay within 32 bits (SPEC.md section 9) */
 #define FQT_MAX_FAN_OUT 57344u   /**< error sums stay within 32 bits */
 #define FQT_MAX_GRADIENTS 65536u /**< positions * batch size: gradient sums stay within 32 bits */

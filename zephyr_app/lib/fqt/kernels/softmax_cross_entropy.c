@@ -42,8 +42,8 @@ struct fqt_loss fqt_softmax_cross_entropy_u8(int32_t classes, int32_t label, flo
         sum += numerator_u8(largest - logits[i], k);
     }
     for (int32_t i = 0; i < classes; i++) {
-        /* Halved before the division, because 2 * sum reaches 2^32. */
-        uint32_t share = ((numerator_u8(largest - logits[i], k) * (2 * FQT_ERROR_MAX) + sum) >> 1) / sum;
+        /* Half of SPEC.md's quotient above and below, because 2 * sum reaches 2^33. */
+        uint32_t share = (numerator_u8(largest - logits[i], k) * FQT_ERROR_MAX + (sum >> 1)) / sum;
         e[i] = (int8_t)((int32_t)share - (i == label ? FQT_ERROR_MAX : 0));
     }
     return (struct fqt_loss){loss_q16(sum, numerator_u8(largest - logits[label], k)), (uint32_t)prediction};
