@@ -50,6 +50,12 @@ struct fqt_error_quantization {
     const int32_t *factors; /**< [grids]: K, the share of the largest scale that a grid's is; {1} with one grid */
 };
 
+/** Output channels whose errors are kept (SPEC.md section 5). e holds only theirs: [position][count]. */
+struct fqt_channels {
+    int32_t count;
+    const uint16_t *indices; /**< [count], ascending */
+};
+
 /** Least and greatest accumulator seen; start from {INT32_MAX, INT32_MIN}. */
 struct fqt_extremes {
     int32_t least;

@@ -373,7 +373,9 @@ static void select_channels(struct fqt_trainer *trainer, uint32_t l, int32_t rat
     }
     void *error = error_at(trainer, l + 1);
     if (is_quantized(model, l)) {
-        fqt_sparse_select_u8(trainer->scratch, n_positions(model, l), channels, k, error, chosen);
+        int32_t positions = n_positions(model, l);
+        struct fqt_channels kept = fqt_sparse_select_u8(trainer->scratch, positions, channels, k, error, chosen);
+        fqt_sparse_zero_u8(positions, channels, &kept, error);
     } else {
         fqt_sparse_select_f32(trainer->scratch, n_positions(model, l), channels, k, error, chosen);
     }

@@ -624,17 +624,34 @@ bool replay_kernels(struct replay_run *run) {
 
 /* ---- 60-80: sparse updates, update rule, ranges ---- */
 
+/* Puts kept errors back to where they came from. */
+static void spread(int32_t positions, int32_t channels, const struct fqt_channels *kept, const int8_t *compact,
+                   int8_t *e) {
+    for (int32_t p = 0; p < positions; p++) {
+        for (int32_t j = 0; j < kept->count; j++) {
+            e[p * channels + kept->indices[j]] = compact[p * kept->count + j];
+        }
+    }
+}
+
+/* Both ways to leave channels out have to end in the same errors. */
 static void sparse_select_u8(struct replay_run *run) {
     const int32_t *shape = replay_take(run, REPLAY_I32, 3);
     uint64_t channels = shape == NULL ? 0 : (uint64_t)shape[1];
     int8_t *e = replay_copy(run, REPLAY_I8, shape == NULL ? 0 : (uint64_t)shape[0] * channels);
     int32_t *chosen = replay_copy(run, REPLAY_I32, channels);
-    int32_t *norms = replay_room(run, 4 * channels);
-    if (replay_ready(run)) {
-        fqt_sparse_select_u8(norms, shape[0], shape[1], shape[2], e, chosen);
-        replay_check(run, e);
-        replay_check(run, chosen);
+    void *scratch = replay_room(run, 4 * channels);
+    int8_t *compact = replay_room(run, shape == NULL ? 0 : (uint64_t)shape[0] * channels);
+    if (!replay_ready(run)) {
+        return;
     }
+    struct fqt_channels kept = fqt_sparse_select_u8(scratch, shape[0], shape[1], shape[2], e, chosen);
+    memcpy(compact, e, (size_t)(shape[0] * shape[1]));
+    fqt_sparse_compact_u8(shape[0], shape[1], &kept, compact);
+    fqt_sparse_zero_u8(shape[0], shape[1], &kept, e);
+    spread(shape[0], shape[1], &kept, compact, e);
+    replay_check(run, e);
+    replay_check(run, chosen);
 }
 
 static void sparse_select_f32(struct replay_run *run) {
