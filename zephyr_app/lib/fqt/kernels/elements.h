@@ -19,6 +19,16 @@ static inline int32_t fqt_grid_index(int32_t grids, int32_t channel) {
     return grids > 1 ? channel : 0;
 }
 
+/* Columns of e; kept may be NULL. */
+static inline int32_t fqt_n_kept(const struct fqt_channels *kept, int32_t channels) {
+    return kept == NULL ? channels : kept->count;
+}
+
+/* The output channel of column j of e; kept may be NULL. */
+static inline int32_t fqt_kept_channel(const struct fqt_channels *kept, int32_t j) {
+    return kept == NULL ? j : kept->indices[j];
+}
+
 /* extremes may be NULL. */
 static inline void fqt_widen(struct fqt_extremes *extremes, int32_t acc) {
     if (extremes != NULL) {
