@@ -108,7 +108,8 @@ void fqt_depthwise_conv2d_forward_f32(const struct fqt_geometry *g, enum fqt_act
                                       const float *w, const float *bias, float *y);
 /** See fqt_conv2d_backward_input_u8(). */
 int32_t fqt_depthwise_conv2d_backward_input_u8(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
-                                               const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx);
+                                               const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx,
+                                               const struct fqt_channels *kept);
 /** See fqt_conv2d_backward_input_f32(). */
 void fqt_depthwise_conv2d_backward_input_f32(const struct fqt_geometry *g, enum fqt_activation activation,
                                              bool accumulate, const float *e, const float *w, const float *x,
@@ -116,7 +117,7 @@ void fqt_depthwise_conv2d_backward_input_f32(const struct fqt_geometry *g, enum 
 /** See fqt_conv2d_backward_weight_u8(). */
 void fqt_depthwise_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32_t zero_x, int32_t fraction_bits,
                                              const int8_t *e, const uint8_t *x, int32_t *gradient,
-                                             int32_t *bias_gradient);
+                                             int32_t *bias_gradient, const struct fqt_channels *kept);
 /** See fqt_conv2d_backward_weight_f32(). */
 void fqt_depthwise_conv2d_backward_weight_f32(const struct fqt_geometry *g, const float *e, const float *x,
                                               float *gradient, float *bias_gradient);
