@@ -7,10 +7,11 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__ARM_FEATURE_SIMD32)
+#if defined(__ARM_FEATURE_SAT)
 #include <arm_acle.h>
 #endif
 
+#define PACKED_ONES 0x01010101u  /* a byte times this is that byte four times */
 #define PACKED_BYTES 0x00FF00FFu /* of a word's four, the first and third */
 
 /* Whether rows of `channels` bytes from p on are read as words: a Cortex-M0+ loads no unaligned ones. */
@@ -35,6 +36,33 @@ static inline uint32_t packed_load(const void *p) {
     return word;
 }
 
+/* min(max(x, -2^15), 2^15 - 1). */
+static inline int32_t saturate_16(int32_t x) {
+#if defined(__ARM_FEATURE_SAT)
+    return __ssat(x, 16);
+#else
+    return x < INT16_MIN ? INT16_MIN : x > INT16_MAX ? INT16_MAX : x;
+#endif
+}
+
+/* min(max(x, 0), 255). */
+static inline uint32_t saturate_u8(int32_t x) {
+#if defined(__ARM_FEATURE_SAT)
+    return __usat(x, 8);
+#else
+    return (uint32_t)(x < 0 ? 0 : x > 255 ? 255 : x);
+#endif
+}
+
+/* The byte of min(max(x, -128), 127). */
+static inline uint32_t saturate_i8(int32_t x) {
+#if defined(__ARM_FEATURE_SAT)
+    return (uint32_t)__ssat(x, 8) & 255;
+#else
+    return (uint32_t)(x < -128 ? -128 : x > 127 ? 127 : x) & 255;
+#endif
+}
+
 /* |e| of four errors in -127..127. */
 static inline uint32_t packed_abs(uint32_t e) {
 #if defined(__ARM_FEATURE_SIMD32)
@@ -43,6 +71,68 @@ static inline uint32_t packed_abs(uint32_t e) {
 #else
     uint32_t negative = (e >> 7) & 0x01010101u;
     return (e ^ (negative * 255)) + negative; /* no byte carries: none is -128 */
+#endif
+}
+
+static inline void packed_store(void *p, uint32_t word) {
+    memcpy(p, &word, sizeof word);
+}
+
+/* min(max(x, low), high) of four unsigned bytes. */
+static inline uint32_t packed_clamp(uint32_t x, uint32_t low, uint32_t high) {
+#if defined(__ARM_FEATURE_SIMD32)
+    (void)__usub8(x, low); /* sets the flags of SEL where x >= low */
+    x = __sel(x, low);
+    (void)__usub8(high, x);
+    return __sel(x, high);
+#else
+    uint32_t result = 0;
+    for (uint32_t shift = 0; shift < 32; shift += 8) {
+        uint32_t byte = x >> shift & 255;
+        uint32_t least = low >> shift & 255;
+        uint32_t most = high >> shift & 255;
+        byte = byte < least ? least : byte;
+        result |= (byte > most ? most : byte) << shift;
+    }
+    return result;
+#endif
+}
+
+/* A byte four times. */
+static inline uint32_t packed_bytes(int32_t byte) {
+    return ((uint32_t)byte & 255) * PACKED_ONES;
+}
+
+/* max(a, b) of four signed bytes. */
+static inline uint32_t packed_max_i8(uint32_t a, uint32_t b) {
+#if defined(__ARM_FEATURE_SIMD32)
+    (void)__ssub8((int8x4_t)a, (int8x4_t)b);
+    return __sel(a, b);
+#else
+    uint32_t result = 0;
+    for (uint32_t shift = 0; shift < 32; shift += 8) {
+        bool first = (int8_t)(a >> shift & 255) >= (int8_t)(b >> shift & 255);
+        result |= (first ? a : b) & (uint32_t)255 << shift;
+    }
+    return result;
+#endif
+}
+
+/* 255 for each of four unsigned bytes in low..high, 0 for the others. */
+static inline uint32_t packed_within(uint32_t x, uint32_t low, uint32_t high) {
+#if defined(__ARM_FEATURE_SIMD32)
+    (void)__usub8(x, low);
+    uint32_t above = __sel(UINT32_MAX, 0);
+    (void)__usub8(high, x);
+    return __sel(above, 0);
+#else
+    uint32_t result = 0;
+    for (uint32_t shift = 0; shift < 32; shift += 8) {
+        uint32_t byte = x >> shift & 255;
+        bool within = byte >= (low >> shift & 255) && byte <= (high >> shift & 255);
+        result |= (within ? (uint32_t)255 : 0) << shift;
+    }
+    return result;
 #endif
 }
 
