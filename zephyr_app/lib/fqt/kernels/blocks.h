@@ -69,7 +69,7 @@ static inline int32_t fqt_row(const union fqt_word *panel, int32_t n, int32_t v,
 /* Elements that a panel of n vectors holds. */
 static inline int32_t fqt_row_capacity(int32_t n) {
 #ifdef FQT_PAIRED
-    return FQT_PANEL_WORDS / (2 * n) * FQT_QUAD;
+    return n == 1 ? FQT_PANEL_WORDS / 2 * FQT_QUAD : FQT_PANEL_WORDS / (2 * FQT_ROW_VECTORS) * FQT_QUAD;
 #else
     (void)n;
     return FQT_PANEL_WORDS;
@@ -119,11 +119,17 @@ static inline int32_t fqt_column(const union fqt_word *panel, int32_t n, int32_t
 /* Elements that a panel of n vectors holds. */
 static inline int32_t fqt_column_capacity(int32_t n) {
 #ifdef FQT_PAIRED
-    return FQT_PANEL_WORDS / (2 * (n + 2)) * FQT_QUAD;
+    return n == 1 ? FQT_PANEL_WORDS / 6 * FQT_QUAD : FQT_PANEL_WORDS / (2 * (FQT_ERROR_VECTORS + 2)) * FQT_QUAD;
 #else
-    return FQT_PANEL_WORDS / (n + 1) / FQT_QUAD * FQT_QUAD;
+    return n == 1 ? FQT_PANEL_WORDS / 2 : FQT_PANEL_WORDS / 3 / FQT_QUAD * FQT_QUAD;
 #endif
 }
+
+/* Zeroes words, 4 * quads of them. A C library's memset() may go byte by byte. */
+void fqt_clear(int32_t *words, int32_t quads);
+
+/* Offsets of elements p..: first, first + step, ... */
+void fqt_fill_offsets(union fqt_word *panel, int32_t n, int32_t p, int32_t first, int32_t step, int32_t count);
 
 /* ---- Filling panels; both return the sum of what they put ---- */
 

@@ -141,21 +141,65 @@ __attribute__((naked)) void fqt_rank_one(int32_t *gradient, const union fqt_word
                                         "pop {r4-r7, pc}\n");
 }
 
+__attribute__((naked)) void fqt_clear(int32_t *words, int32_t quads) {
+    __asm__(".syntax unified\n"
+            "push {r4, r5}\n"
+            "movs r2, #0\n"
+            "movs r3, #0\n"
+            "movs r4, #0\n"
+            "movs r5, #0\n"
+            "1:\n"
+            "stm r0!, {r2-r5}\n"
+            "subs r1, r1, #1\n"
+            "bne 1b\n"
+            "pop {r4, r5}\n"
+            "bx lr\n");
+}
+
+void fqt_fill_offsets(union fqt_word *panel, int32_t n, int32_t p, int32_t first, int32_t step, int32_t count) {
+    union fqt_word *at = panel + p * (n + 1) + n;
+    for (int32_t i = 0; i < count; i++) {
+        at->word = first;
+        first += step;
+        at += n + 1;
+    }
+}
+
 int32_t fqt_fill_row(union fqt_word *panel, int32_t n, int32_t v, int32_t k, const uint8_t *x, int32_t count,
                      int32_t zero) {
+    (void)n;
+    (void)v;
     int32_t sum = 0;
-    for (int32_t i = 0; i < count; i++) {
-        fqt_set_row(panel, n, v, k + i, x[i] - zero);
-        sum += x[i] - zero;
+    union fqt_word *at = panel + k;
+    for (; count >= FQT_QUAD; count -= FQT_QUAD) {
+        int32_t a = x[0] - zero;
+        int32_t b = x[1] - zero;
+        int32_t c = x[2] - zero;
+        int32_t d = x[3] - zero;
+        at[0].word = a;
+        at[1].word = b;
+        at[2].word = c;
+        at[3].word = d;
+        sum += a + b + c + d;
+        x += FQT_QUAD;
+        at += FQT_QUAD;
+    }
+    for (; count > 0; count--) {
+        int32_t a = *x++ - zero;
+        at++->word = a;
+        sum += a;
     }
     return sum;
 }
 
 int32_t fqt_fill_column(union fqt_word *panel, int32_t n, int32_t v, int32_t p, const int8_t *e, int32_t count) {
     int32_t sum = 0;
+    union fqt_word *at = panel + p * (n + 1) + v;
     for (int32_t i = 0; i < count; i++) {
-        fqt_set_column(panel, n, v, p + i, e[i]);
-        sum += e[i];
+        int32_t error = e[i];
+        at->word = error;
+        sum += error;
+        at += n + 1;
     }
     return sum;
 }

@@ -159,6 +159,41 @@ __attribute__((naked)) void fqt_rank_one(int32_t *gradient, const union fqt_word
                                                                                                 "pop {r4-r11, pc}\n");
 }
 
+__attribute__((naked)) void fqt_clear(int32_t *words, int32_t quads) {
+    __asm__("push {r4, r5}\n"
+            "movs r2, #0\n"
+            "movs r3, #0\n"
+            "movs r4, #0\n"
+            "movs r5, #0\n"
+            "1:\n"
+            "stm r0!, {r2-r5}\n"
+            "subs r1, r1, #1\n"
+            "bne 1b\n"
+            "pop {r4, r5}\n"
+            "bx lr\n");
+}
+
+void fqt_fill_offsets(union fqt_word *panel, int32_t n, int32_t p, int32_t first, int32_t step, int32_t count) {
+    int32_t i = 0;
+    for (; i < count && (p + i) % FQT_QUAD != 0; i++) {
+        fqt_set_offset(panel, n, p + i, first);
+        first += step;
+    }
+    union fqt_word *at = panel + FQT_COLUMN_AT(n, p + i);
+    for (; i + FQT_QUAD <= count; i += FQT_QUAD) {
+        at[0].word = first;
+        at[1].word = first + 2 * step;
+        at[n + 2].word = first + step;
+        at[n + 3].word = first + 3 * step;
+        first += FQT_QUAD * step;
+        at += 2 * (n + 2);
+    }
+    for (; i < count; i++) {
+        fqt_set_offset(panel, n, p + i, first);
+        first += step;
+    }
+}
+
 static uint32_t load(const void *bytes) {
     uint32_t word;
     memcpy(&word, bytes, sizeof word);

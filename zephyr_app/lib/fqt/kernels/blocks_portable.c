@@ -44,6 +44,19 @@ void fqt_rank_one(int32_t *gradient, const union fqt_word *panel, int32_t factor
     }
 }
 
+void fqt_clear(int32_t *words, int32_t quads) {
+    for (int32_t i = 0; i < quads * FQT_QUAD; i++) {
+        words[i] = 0;
+    }
+}
+
+void fqt_fill_offsets(union fqt_word *panel, int32_t n, int32_t p, int32_t first, int32_t step, int32_t count) {
+    for (int32_t i = 0; i < count; i++) {
+        fqt_set_offset(panel, n, p + i, first);
+        first += step;
+    }
+}
+
 int32_t fqt_fill_row(union fqt_word *panel, int32_t n, int32_t v, int32_t k, const uint8_t *x, int32_t count,
                      int32_t zero) {
     int32_t sum = 0;

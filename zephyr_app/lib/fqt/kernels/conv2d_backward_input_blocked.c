@@ -4,11 +4,10 @@
  * Positions that are a multiple of the stride apart have the same taps. */
 #include "blocks.h"
 #include "window.h"
-#include <string.h>
 
 #ifdef FQT_BLOCKS
 
-#define SUMS 64 /* between two fillings of the panel with a part of the errors */
+#define SUMS (16 * FQT_ERROR_VECTORS < 32 ? 32 : 16 * FQT_ERROR_VECTORS) /* between two fillings of the panel */
 
 struct errors {
     const struct fqt_geometry *g;
@@ -116,6 +115,7 @@ static void gather_tap(const struct errors *errors, struct gathered *panel, stru
                        int32_t kx) {
     const struct fqt_geometry *g = errors->g;
     int32_t fan_in = g->kernel_h * g->kernel_w * g->in_c;
+    int32_t tap = (ky * g->kernel_w + kx) * g->in_c;
     const int8_t *e[FQT_ERROR_VECTORS];
     bool any = false;
     for (int32_t v = 0; v < panel->n; v++) {
@@ -129,9 +129,13 @@ static void gather_tap(const struct errors *errors, struct gathered *panel, stru
             panel->whole = false;
         }
         int32_t count = fqt_min(errors->columns - j, fqt_column_capacity(panel->n) - panel->count);
-        for (int32_t i = 0; i < count; i++) {
-            int32_t offset = fqt_kept_channel(errors->kept, j + i) * fan_in + (ky * g->kernel_w + kx) * g->in_c;
-            fqt_set_offset(panel->panel, panel->n, panel->count + i, offset);
+        if (errors->kept == NULL) {
+            fqt_fill_offsets(panel->panel, panel->n, panel->count, tap + j * fan_in, fan_in, count);
+        } else {
+            for (int32_t i = 0; i < count; i++) {
+                int32_t offset = tap + errors->kept->indices[j + i] * fan_in;
+                fqt_set_offset(panel->panel, panel->n, panel->count + i, offset);
+            }
         }
         for (int32_t v = 0; v < panel->n; v++) {
             put_errors(errors, panel, v, panel->count, e[v], j, count);
@@ -142,7 +146,9 @@ static void gather_tap(const struct errors *errors, struct gathered *panel, stru
 }
 
 static void gather(const struct errors *errors, struct gathered *panel, struct channels *channels) {
-    memset(panel->zero_sums, 0, sizeof panel->zero_sums);
+    for (int32_t v = 0; v < panel->n; v++) {
+        panel->zero_sums[v] = 0;
+    }
     panel->count = 0;
     panel->whole = true;
     for (int32_t ky = 0; ky < errors->g->kernel_h; ky++) {
@@ -161,18 +167,15 @@ static int32_t send(const struct errors *errors, struct gathered *panel, const u
     for (int32_t ci = 0; ci < g->in_c; ci += channels.n) {
         channels.w = w + ci;
         channels.n = fqt_min(SUMS / panel->n, g->in_c - ci);
-        memset(channels.acc, 0, sizeof channels.acc);
+        fqt_clear(channels.acc, (channels.n * panel->n + FQT_QUAD - 1) / FQT_QUAD);
         if (ci == 0 || !panel->whole) {
             gather(errors, panel, &channels);
         }
         meet_weights(panel, &channels);
         for (int32_t v = 0; v < panel->n && panel->iy[v] >= 0; v++) {
-            int32_t sums[SUMS];
-            for (int32_t c = 0; c < channels.n; c++) {
-                sums[c] = channels.acc[c * panel->n + v] - panel->zero_sums[v];
-            }
             int32_t at = (panel->iy[v] * g->in_w + panel->ix[v]) * g->in_c + ci;
-            largest = fqt_max(largest, fqt_errors_u8(errors->q, channels.n, sums, x + at, dx + at));
+            largest = fqt_max(largest, fqt_errors_from_u8(errors->q, channels.n, channels.acc + v, panel->n,
+                                                          panel->zero_sums[v], x + at, dx + at));
         }
     }
     return largest;

@@ -122,13 +122,21 @@ static void add_part(const struct inputs *inputs, const struct positions *at, in
     fill(inputs, at, k, fan_in, panel);
     int32_t quads = fill_offsets(at, columns, panel);
     for (int32_t j = 0; j < columns; j += COLUMNS) {
-        int32_t acc[COLUMNS * VECTORS] = {0};
+        int32_t acc[COLUMNS * VECTORS];
         int32_t n = fqt_min(COLUMNS, columns - j);
+        fqt_clear(acc, COLUMNS * VECTORS / FQT_QUAD);
         meet_errors(panel, at, quads, e + j, n, acc);
         for (int32_t c = 0; c < n; c++) {
             int32_t *to = gradient + fqt_kept_channel(kept, j + c) * fan_in + k;
-            for (int32_t v = 0; v < weights; v++) {
-                to[v] += acc[c * VECTORS + v] * (1 << fraction_bits);
+            const int32_t *sums = acc + c * VECTORS;
+            if (weights == VECTORS) {
+                for (int32_t v = 0; v < VECTORS; v++) {
+                    to[v] += sums[v] * (1 << fraction_bits);
+                }
+            } else {
+                for (int32_t v = 0; v < weights; v++) {
+                    to[v] += sums[v] * (1 << fraction_bits);
+                }
             }
         }
     }
@@ -181,10 +189,13 @@ void fqt_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32_t zero_x,
                                    const struct fqt_channels *kept) {
     const struct inputs inputs = {g, zero_x, x};
     int32_t columns = fqt_n_kept(kept, g->out_c);
-    for (int32_t p = 0; p < g->out_h * g->out_w; p++) {
-        for (int32_t j = 0; j < columns; j++) {
-            bias_gradient[fqt_kept_channel(kept, j)] += e[p * columns + j];
+    int32_t n_errors = g->out_h * g->out_w * columns;
+    for (int32_t j = 0; j < columns; j++) {
+        int32_t sum = 0;
+        for (int32_t i = j; i < n_errors; i += columns) {
+            sum += e[i];
         }
+        bias_gradient[fqt_kept_channel(kept, j)] += sum;
     }
     if (g->in_h == 1 && g->in_w == 1 && g->kernel_h == 1 && g->kernel_w == 1) {
         add_rank_one(&inputs, fraction_bits, e, columns, kept, gradient);
