@@ -126,7 +126,7 @@ static inline int32_t fqt_column_capacity(int32_t n) {
 }
 
 /* Zeroes words, 4 * quads of them. A C library's memset() may go byte by byte. */
-void fqt_clear(int32_t *words, int32_t quads);
+void fqt_clear(void *words, int32_t quads);
 
 /* Offsets of elements p..: first, first + step, ... */
 void fqt_fill_offsets(union fqt_word *panel, int32_t n, int32_t p, int32_t first, int32_t step, int32_t count);
@@ -139,6 +139,14 @@ int32_t fqt_fill_row(union fqt_word *panel, int32_t n, int32_t v, int32_t k, con
 
 /* Elements p.. of vector v of n: errors. */
 int32_t fqt_fill_column(union fqt_word *panel, int32_t n, int32_t v, int32_t p, const int8_t *e, int32_t count);
+
+/* Elements p.. of a panel of one vector: those of `count` errors that are not 0, with offsets first, first + step, ...
+ * of all. Adds them to the sum; returns how many they are. */
+int32_t fqt_fill_errors(union fqt_word *panel, int32_t p, const int8_t *e, int32_t count, int32_t first, int32_t step,
+                        int32_t *sum);
+
+/* Elements p.. of all FQT_GRADIENT_VECTORS vectors: neighbours x - zero, `step` on from element to element. */
+void fqt_fill_neighbours(union fqt_word *panel, int32_t p, const uint8_t *x, int32_t step, int32_t count, int32_t zero);
 
 /* ---- The blocks. acc: sums so far; quads: elements / 4, at least 1 ---- */
 

@@ -141,7 +141,7 @@ __attribute__((naked)) void fqt_rank_one(int32_t *gradient, const union fqt_word
                                         "pop {r4-r7, pc}\n");
 }
 
-__attribute__((naked)) void fqt_clear(int32_t *words, int32_t quads) {
+__attribute__((naked)) void fqt_clear(void *words, int32_t quads) {
     __asm__(".syntax unified\n"
             "push {r4, r5}\n"
             "movs r2, #0\n"
@@ -202,6 +202,35 @@ int32_t fqt_fill_column(union fqt_word *panel, int32_t n, int32_t v, int32_t p, 
         at += n + 1;
     }
     return sum;
+}
+
+int32_t fqt_fill_errors(union fqt_word *panel, int32_t p, const int8_t *e, int32_t count, int32_t first, int32_t step,
+                        int32_t *sum) {
+    int32_t from = p;
+    int32_t total = *sum;
+    for (int32_t i = 0; i < count; i++) {
+        int32_t error = e[i];
+        if (error != 0) {
+            fqt_set_column(panel, 1, 0, p, error);
+            fqt_set_offset(panel, 1, p, first);
+            total += error;
+            p++;
+        }
+        first += step;
+    }
+    *sum = total;
+    return p - from;
+}
+
+void fqt_fill_neighbours(union fqt_word *panel, int32_t p, const uint8_t *x, int32_t step, int32_t count,
+                         int32_t zero) {
+    union fqt_word *at = panel + p * (FQT_GRADIENT_VECTORS + 1);
+    for (; count > 0; count--) {
+        at[0].word = x[0] - zero;
+        at[1].word = x[1] - zero;
+        at += FQT_GRADIENT_VECTORS + 1;
+        x += count > 1 ? step : 0;
+    }
 }
 
 #endif

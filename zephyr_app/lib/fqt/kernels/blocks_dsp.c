@@ -159,7 +159,7 @@ __attribute__((naked)) void fqt_rank_one(int32_t *gradient, const union fqt_word
                                                                                                 "pop {r4-r11, pc}\n");
 }
 
-__attribute__((naked)) void fqt_clear(int32_t *words, int32_t quads) {
+__attribute__((naked)) void fqt_clear(void *words, int32_t quads) {
     __asm__("push {r4, r5}\n"
             "movs r2, #0\n"
             "movs r3, #0\n"
@@ -200,6 +200,11 @@ static uint32_t load(const void *bytes) {
     return word;
 }
 
+/* A number in both halves of a word. */
+static uint32_t twice(int32_t value) {
+    return (uint32_t)value << 16 | ((uint32_t)value & 0xffffu);
+}
+
 /* Bytes 1 and 3 to where UXTB16 and SXTB16 find them. */
 static uint32_t odd_bytes(uint32_t bytes) {
     return bytes >> 8 | bytes << 24;
@@ -214,7 +219,7 @@ int32_t fqt_fill_row(union fqt_word *panel, int32_t n, int32_t v, int32_t k, con
         sum += x[i];
     }
     uint32_t bytes_sum = 0;
-    uint32_t minus_zero = (uint32_t)-zero << 16 | ((uint32_t)-zero & 0xffffu);
+    uint32_t minus_zero = twice(-zero);
     union fqt_word *at = panel + (((k + i) >> 2) * n + v) * 2;
     for (; i + FQT_QUAD <= count; i += FQT_QUAD) {
         uint32_t bytes = load(x + i);
@@ -253,6 +258,56 @@ int32_t fqt_fill_column(union fqt_word *panel, int32_t n, int32_t v, int32_t p, 
         sum += e[i];
     }
     return sum;
+}
+
+int32_t fqt_fill_errors(union fqt_word *panel, int32_t p, const int8_t *e, int32_t count, int32_t first, int32_t step,
+                        int32_t *sum) {
+    int32_t from = p;
+    int32_t total = *sum;
+    for (int32_t i = 0; i < count; i++) {
+        int32_t error = e[i];
+        if (error != 0) {
+            fqt_set_column(panel, 1, 0, p, error);
+            fqt_set_offset(panel, 1, p, first);
+            total += error;
+            p++;
+        }
+        first += step;
+    }
+    *sum = total;
+    return p - from;
+}
+
+/* One element of four vectors; `at`: its half of the first. */
+static void put_neighbours(int16_t *at, uint32_t bytes, uint32_t minus_zero) {
+    uint32_t even = __uxtab16(minus_zero, bytes);
+    uint32_t odd = __uxtab16(minus_zero, odd_bytes(bytes));
+    at[0] = (int16_t)even;
+    at[2] = (int16_t)odd;
+    at[4] = (int16_t)(even >> 16);
+    at[6] = (int16_t)(odd >> 16);
+}
+
+void fqt_fill_neighbours(union fqt_word *panel, int32_t p, const uint8_t *x, int32_t step, int32_t count,
+                         int32_t zero) {
+    uint32_t minus_zero = twice(-zero);
+    while (count > 0) {
+        union fqt_word *pair = panel + FQT_COLUMN_AT(FQT_GRADIENT_VECTORS, p) + 2;
+        if (p % FQT_QUAD == 0 && count >= FQT_QUAD) {
+            put_neighbours(pair[0].half, load(x), minus_zero);
+            put_neighbours(pair[FQT_GRADIENT_VECTORS + 2].half, load(x + step), minus_zero);
+            put_neighbours(pair[0].half + 1, load(x + 2 * step), minus_zero);
+            put_neighbours(pair[FQT_GRADIENT_VECTORS + 2].half + 1, load(x + 3 * step), minus_zero);
+            p += FQT_QUAD;
+            count -= FQT_QUAD;
+            x += count > 0 ? FQT_QUAD * step : 0;
+        } else {
+            put_neighbours(pair->half + FQT_COLUMN_HALF(p), load(x), minus_zero);
+            p++;
+            count--;
+            x += count > 0 ? step : 0;
+        }
+    }
 }
 
 #endif

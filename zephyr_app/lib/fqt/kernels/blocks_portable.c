@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The blocks in C, with the panels of blocks_dsp.c: the drivers' tests run on any machine. */
 #include "blocks.h"
+#include <string.h>
 
 #ifdef FQT_BLOCKS_PORTABLE
 
@@ -44,10 +45,8 @@ void fqt_rank_one(int32_t *gradient, const union fqt_word *panel, int32_t factor
     }
 }
 
-void fqt_clear(int32_t *words, int32_t quads) {
-    for (int32_t i = 0; i < quads * FQT_QUAD; i++) {
-        words[i] = 0;
-    }
+void fqt_clear(void *words, int32_t quads) {
+    memset(words, 0, (size_t)quads * FQT_QUAD * sizeof(int32_t));
 }
 
 void fqt_fill_offsets(union fqt_word *panel, int32_t n, int32_t p, int32_t first, int32_t step, int32_t count) {
@@ -74,6 +73,33 @@ int32_t fqt_fill_column(union fqt_word *panel, int32_t n, int32_t v, int32_t p, 
         sum += e[i];
     }
     return sum;
+}
+
+int32_t fqt_fill_errors(union fqt_word *panel, int32_t p, const int8_t *e, int32_t count, int32_t first, int32_t step,
+                        int32_t *sum) {
+    int32_t from = p;
+    int32_t total = *sum;
+    for (int32_t i = 0; i < count; i++) {
+        int32_t error = e[i];
+        if (error != 0) {
+            fqt_set_column(panel, 1, 0, p, error);
+            fqt_set_offset(panel, 1, p, first);
+            total += error;
+            p++;
+        }
+        first += step;
+    }
+    *sum = total;
+    return p - from;
+}
+
+void fqt_fill_neighbours(union fqt_word *panel, int32_t p, const uint8_t *x, int32_t step, int32_t count,
+                         int32_t zero) {
+    for (int32_t i = 0; i < count; i++) {
+        for (int32_t v = 0; v < FQT_GRADIENT_VECTORS; v++) {
+            fqt_set_column(panel, FQT_GRADIENT_VECTORS, v, p + i, x[i * step + v] - zero);
+        }
+    }
 }
 
 #endif

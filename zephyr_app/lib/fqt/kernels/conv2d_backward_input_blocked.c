@@ -111,8 +111,8 @@ static void put_errors(const struct errors *errors, struct gathered *panel, int3
 }
 
 /* Adds what the positions gather over one tap. */
-static void gather_tap(const struct errors *errors, struct gathered *panel, struct channels *channels, int32_t ky,
-                       int32_t kx) {
+__attribute__((noinline)) static void gather_tap(const struct errors *errors, struct gathered *panel,
+                                                 struct channels *channels, int32_t ky, int32_t kx) {
     const struct fqt_geometry *g = errors->g;
     int32_t fan_in = g->kernel_h * g->kernel_w * g->in_c;
     int32_t tap = (ky * g->kernel_w + kx) * g->in_c;
@@ -129,6 +129,14 @@ static void gather_tap(const struct errors *errors, struct gathered *panel, stru
             panel->whole = false;
         }
         int32_t count = fqt_min(errors->columns - j, fqt_column_capacity(panel->n) - panel->count);
+        if (panel->n == 1 && errors->kept == NULL && errors->q->grids == 1) {
+            int32_t sum = 0;
+            panel->count +=
+                fqt_fill_errors(panel->panel, panel->count, e[0] + j, count, tap + j * fan_in, fan_in, &sum);
+            panel->zero_sums[0] += sum * errors->q->zero_w[0];
+            j += count;
+            continue;
+        }
         if (errors->kept == NULL) {
             fqt_fill_offsets(panel->panel, panel->n, panel->count, tap + j * fan_in, fan_in, count);
         } else {
@@ -158,6 +166,12 @@ static void gather(const struct errors *errors, struct gathered *panel, struct c
     }
 }
 
+/* The errors of n input channels at one position; sums: [channel][step]. */
+__attribute__((noinline)) static int32_t finish(const struct fqt_error_quantization *q, int32_t n, const int32_t *sums,
+                                                int32_t step, int32_t minus, const uint8_t *x, int8_t *dx) {
+    return fqt_errors_from_u8(q, n, sums, step, minus, x, dx);
+}
+
 /* All input channels of the panel's positions; the largest error as the kernel returns it. */
 static int32_t send(const struct errors *errors, struct gathered *panel, const uint8_t *w, const uint8_t *x,
                     int8_t *dx) {
@@ -174,8 +188,8 @@ static int32_t send(const struct errors *errors, struct gathered *panel, const u
         meet_weights(panel, &channels);
         for (int32_t v = 0; v < panel->n && panel->iy[v] >= 0; v++) {
             int32_t at = (panel->iy[v] * g->in_w + panel->ix[v]) * g->in_c + ci;
-            largest = fqt_max(largest, fqt_errors_from_u8(errors->q, channels.n, channels.acc + v, panel->n,
-                                                          panel->zero_sums[v], x + at, dx + at));
+            largest = fqt_max(largest, finish(errors->q, channels.n, channels.acc + v, panel->n, panel->zero_sums[v],
+                                              x + at, dx + at));
         }
     }
     return largest;

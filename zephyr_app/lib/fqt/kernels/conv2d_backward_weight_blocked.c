@@ -38,24 +38,44 @@ static struct weight weight_of(const struct fqt_geometry *g, int32_t k) {
     };
 }
 
-/* Puts what n weights of neighbouring input channels, vectors v.., meet at the positions. */
-static inline void fill_vectors(const struct inputs *inputs, const struct positions *at, struct weight weight,
-                                int32_t v, int32_t n, union fqt_word *panel) {
+/* Puts zeros at elements p..end-1 of vectors v..v+n-1. */
+static void put_zeros(union fqt_word *panel, int32_t v, int32_t n, int32_t p, int32_t end) {
+    for (; p < end; p++) {
+        for (int32_t i = 0; i < n; i++) {
+            fqt_set_column(panel, VECTORS, v + i, p, 0);
+        }
+    }
+}
+
+/* Puts what a weight, vector v, or with n == VECTORS its neighbours too, meet at the positions: a row of outputs at a
+ * time, in it those whose tap lies inside the input. */
+static void fill_vectors(const struct inputs *inputs, const struct positions *at, struct weight weight, int32_t v,
+                         int32_t n, union fqt_word *panel) {
     const struct fqt_geometry *g = inputs->g;
+    int32_t before = weight.dx < 0 ? divided_up(-weight.dx, g->stride_w) : 0;
+    int32_t behind = g->in_w > weight.dx ? divided_up(g->in_w - weight.dx, g->stride_w) : 0;
     int32_t ox = at->ox;
     int32_t iy = at->oy * g->stride_h + weight.dy;
     for (int32_t p = 0; p < at->count;) {
-        bool inside = iy >= 0 && iy < g->in_h;
         int32_t end = fqt_min(at->count, p + g->out_w - ox);
-        int32_t ix = ox * g->stride_w + weight.dx;
-        for (; p < end; p++) {
-            bool meets = inside && ix >= 0 && ix < g->in_w;
-            int32_t pixel = (iy * g->in_w + ix) * g->in_c + weight.ci;
-            for (int32_t i = 0; i < n; i++) {
-                fqt_set_column(panel, VECTORS, v + i, p, meets ? inputs->x[pixel + i] - inputs->zero_x : 0);
+        bool inside = iy >= 0 && iy < g->in_h;
+        int32_t first = fqt_min(end, p + fqt_max(before - ox, 0));
+        int32_t last = inside ? fqt_min(end, p + behind - ox) : first;
+        put_zeros(panel, v, n, p, first);
+        if (last > first) {
+            int32_t ix = (ox + first - p) * g->stride_w + weight.dx;
+            const uint8_t *x = inputs->x + (iy * g->in_w + ix) * g->in_c + weight.ci;
+            int32_t step = g->stride_w * g->in_c;
+            if (n == VECTORS) {
+                fqt_fill_neighbours(panel, first, x, step, last - first, inputs->zero_x);
+            } else {
+                for (int32_t i = 0; i < last - first; i++) {
+                    fqt_set_column(panel, VECTORS, v, first + i, x[i * step] - inputs->zero_x);
+                }
             }
-            ix += g->stride_w;
         }
+        put_zeros(panel, v, n, fqt_max(first, last), end);
+        p = end;
         ox = 0;
         iy += g->stride_h;
     }
@@ -73,9 +93,7 @@ static void fill(const struct inputs *inputs, const struct positions *at, int32_
         if (k + v < fan_in) {
             fill_vectors(inputs, at, weight_of(inputs->g, k + v), v, 1, panel);
         } else {
-            for (int32_t p = 0; p < at->count; p++) {
-                fqt_set_column(panel, VECTORS, v, p, 0);
-            }
+            put_zeros(panel, v, 1, 0, at->count);
         }
     }
 }
@@ -113,29 +131,26 @@ static void meet_errors(const union fqt_word *panel, const struct positions *at,
     }
 }
 
-/* Weights k.. of all channels, some positions; e: of the first one. */
-static void add_part(const struct inputs *inputs, const struct positions *at, int32_t k, int32_t fraction_bits,
-                     const int8_t *e, int32_t columns, const struct fqt_channels *kept, int32_t *gradient) {
-    int32_t fan_in = inputs->g->kernel_h * inputs->g->kernel_w * inputs->g->in_c;
-    int32_t weights = fqt_min(VECTORS, fan_in - k);
-    union fqt_word panel[FQT_PANEL_WORDS];
-    fill(inputs, at, k, fan_in, panel);
-    int32_t quads = fill_offsets(at, columns, panel);
+/* Adds the panel's sums with all columns of e; gradient: of weight k of channel 0, which has `weights` from there. */
+__attribute__((noinline)) static void add_columns(const union fqt_word *panel, const struct positions *at,
+                                                  int32_t quads, int32_t factor, const int8_t *e, int32_t columns,
+                                                  const struct fqt_channels *kept, int32_t fan_in, int32_t weights,
+                                                  int32_t *gradient) {
     for (int32_t j = 0; j < columns; j += COLUMNS) {
         int32_t acc[COLUMNS * VECTORS];
         int32_t n = fqt_min(COLUMNS, columns - j);
         fqt_clear(acc, COLUMNS * VECTORS / FQT_QUAD);
         meet_errors(panel, at, quads, e + j, n, acc);
         for (int32_t c = 0; c < n; c++) {
-            int32_t *to = gradient + fqt_kept_channel(kept, j + c) * fan_in + k;
+            int32_t *to = gradient + fqt_kept_channel(kept, j + c) * fan_in;
             const int32_t *sums = acc + c * VECTORS;
             if (weights == VECTORS) {
                 for (int32_t v = 0; v < VECTORS; v++) {
-                    to[v] += sums[v] * (1 << fraction_bits);
+                    to[v] += sums[v] * factor;
                 }
             } else {
                 for (int32_t v = 0; v < weights; v++) {
-                    to[v] += sums[v] * (1 << fraction_bits);
+                    to[v] += sums[v] * factor;
                 }
             }
         }
@@ -148,10 +163,14 @@ static void add_gradients(const struct inputs *inputs, int32_t fraction_bits, co
     int32_t positions = g->out_h * g->out_w;
     int32_t fan_in = g->kernel_h * g->kernel_w * g->in_c;
     struct positions at = {0};
+    union fqt_word panel[FQT_PANEL_WORDS];
     for (; at.first < positions; at.first += at.count) {
         at.count = fqt_min(fqt_column_capacity(VECTORS), positions - at.first);
+        int32_t quads = fill_offsets(&at, columns, panel);
         for (int32_t k = 0; k < fan_in; k += VECTORS) {
-            add_part(inputs, &at, k, fraction_bits, e + at.first * columns, columns, kept, gradient);
+            fill(inputs, &at, k, fan_in, panel);
+            add_columns(panel, &at, quads, 1 << fraction_bits, e + at.first * columns, columns, kept, fan_in,
+                        fqt_min(VECTORS, fan_in - k), gradient + k);
         }
         at.ox += at.count;
         while (at.ox >= g->out_w) {
