@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Convolution with folded batch norm and ReLU (SPEC.md 4.1-4.4; Eq. 1-4). */
+#include "blocks.h"
 #include "window.h"
 
 /* Input channels whose errors are summed at once: enough to reuse each e, few enough for the stack. */
@@ -40,6 +41,7 @@ static int32_t fan_in_of(const struct fqt_geometry *g) {
 
 /* ---- Forward, Eq. 3 ---- */
 
+#ifndef FQT_BLOCKS /* conv2d_forward_blocked.c */
 /* acc + sum (x - z_x)(w - z_w) of one run. A function of its own, because within three loops a Cortex-M0+ has too few
  * registers for it. */
 __attribute__((noinline)) static int32_t dot_u8(const uint8_t *x, const uint8_t *w, int32_t n, int32_t acc,
@@ -80,6 +82,8 @@ void fqt_conv2d_forward_u8(const struct fqt_geometry *g, const struct fqt_forwar
         }
     }
 }
+
+#endif
 
 static float accumulate_f32(const struct window *window, const float *x, const float *w, float acc) {
     x += window->x;
@@ -130,6 +134,7 @@ static int32_t column_tap(const struct fqt_geometry *g, struct input_block b, in
     return tap_on(b.ix, ox, g->stride_w, g->pad_left, g->dilation_w);
 }
 
+#ifndef FQT_BLOCKS /* conv2d_backward_input_blocked.c */
 /* The errors of one output position. */
 static void add_errors_u8(const struct fqt_geometry *g, const struct fqt_error_quantization *q, struct input_block b,
                           int32_t ky, int32_t kx, const int8_t *e, const uint8_t *w, const struct fqt_channels *kept,
@@ -187,6 +192,8 @@ int32_t fqt_conv2d_backward_input_u8(const struct fqt_geometry *g, const struct 
     return largest;
 }
 
+#endif
+
 static void add_errors_f32(const struct fqt_geometry *g, struct input_block b, int32_t ky, int32_t kx, const float *e,
                            const float *w, float *sum) {
     int32_t fan_in = fan_in_of(g);
@@ -234,6 +241,7 @@ void fqt_conv2d_backward_input_f32(const struct fqt_geometry *g, enum fqt_activa
 
 /* ---- Weight gradient, Eq. 2 ---- */
 
+#ifndef FQT_BLOCKS /* conv2d_backward_weight_blocked.c */
 /* One output's share; gradient: of its channel. */
 static void add_gradient_u8(const struct window *window, int32_t zero_x, int32_t factor, const uint8_t *x,
                             int32_t *gradient) {
@@ -273,6 +281,8 @@ void fqt_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32_t zero_x,
         }
     }
 }
+
+#endif
 
 static void add_gradient_f32(const struct window *window, float error, const float *x, float *gradient) {
     x += window->x;

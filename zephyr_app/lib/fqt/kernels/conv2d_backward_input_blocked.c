@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Convolution's error to the input (SPEC.md 4.3; Eq. 1, 4) in blocks: what a few input positions gather, an error for
+ * each tap and output channel, 0 where no output reads them, fills a panel and meets the weights of all input channels.
+ * Positions that are a multiple of the stride apart have the same taps. */
+#include "blocks.h"
+#include "window.h"
+
+#ifdef FQT_BLOCKS
+
+#define SUMS (16 * FQT_ERROR_VECTORS < 32 ? 32 : 16 * FQT_ERROR_VECTORS) /* between two fillings of the panel */
+
+struct errors {
+    const struct fqt_geometry *g;
+    const struct fqt_error_quantization *q;
+    const struct fqt_channels *kept;
+    const int8_t *e;
+    int32_t columns; /* of e */
+};
+
+/* What a panel holds: the errors that n input positions gather. */
+struct gathered {
+    int32_t n;
+    int32_t iy[FQT_ERROR_VECTORS], ix[FQT_ERROR_VECTORS]; /* iy < 0: no position */
+    int32_t zero_sums[FQT_ERROR_VECTORS];                 /* sum e K z_w so far */
+    int32_t count;                                        /* elements in the panel */
+    bool whole;                                           /* whether it has never been full */
+    union fqt_word panel[FQT_PANEL_WORDS];
+};
+
+/* Input channels ci..ci+n-1 and their sums, acc: [n][vectors]. */
+struct channels {
+    const uint8_t *w; /* of channel ci */
+    int32_t n;
+    int32_t acc[SUMS];
+};
+
+static void meet_weights(struct gathered *panel, struct channels *channels) {
+    if (panel->count == 0) {
+        return;
+    }
+    int32_t n = panel->n;
+    int32_t elements = panel->count;
+    for (; elements % FQT_QUAD != 0; elements++) {
+        fqt_set_offset(panel->panel, n, elements, 0);
+        for (int32_t v = 0; v < n; v++) {
+            fqt_set_column(panel->panel, n, v, elements, 0);
+        }
+    }
+    int32_t quads = elements / FQT_QUAD;
+    int32_t *acc = channels->acc;
+    int32_t c = 0;
+#ifdef FQT_PAIRED
+    for (; n == 4 && c + 2 <= channels->n; c += 2) {
+        fqt_columns_4x2_u8(panel->panel, channels->w + c, quads, acc + c * n);
+    }
+#endif
+    for (; n == 1 && c + 4 <= channels->n; c += 4) {
+        fqt_columns_1x4(panel->panel, channels->w + c, quads, acc + c);
+    }
+    for (; c < channels->n; c++) {
+        for (int32_t p = 0; p < panel->count; p++) {
+            int32_t weight = channels->w[fqt_offset(panel->panel, n, p) + c];
+            for (int32_t v = 0; v < n; v++) {
+                acc[c * n + v] += fqt_column(panel->panel, n, v, p) * weight;
+            }
+        }
+    }
+}
+
+/* The errors at the output that reads an input position with a tap; NULL if there is none. */
+static const int8_t *read_by(const struct errors *errors, int32_t iy, int32_t ix, int32_t ky, int32_t kx) {
+    const struct fqt_geometry *g = errors->g;
+    int32_t y = iy + g->pad_top - ky * g->dilation_h;
+    int32_t x = ix + g->pad_left - kx * g->dilation_w;
+    if (iy < 0 || y < 0 || x < 0) {
+        return NULL;
+    }
+    if (g->stride_h > 1) {
+        if (y % g->stride_h != 0) {
+            return NULL;
+        }
+        y /= g->stride_h;
+    }
+    if (g->stride_w > 1) {
+        if (x % g->stride_w != 0) {
+            return NULL;
+        }
+        x /= g->stride_w;
+    }
+    return y < g->out_h && x < g->out_w ? errors->e + (y * g->out_w + x) * errors->columns : NULL;
+}
+
+/* Elements p.. of vector v: errors of columns j.. of e. */
+static void put_errors(const struct errors *errors, struct gathered *panel, int32_t v, int32_t p, const int8_t *e,
+                       int32_t j, int32_t count) {
+    const struct fqt_error_quantization *q = errors->q;
+    if (e == NULL) {
+        for (int32_t i = 0; i < count; i++) {
+            fqt_set_column(panel->panel, panel->n, v, p + i, 0);
+        }
+    } else if (q->grids == 1) {
+        panel->zero_sums[v] += fqt_fill_column(panel->panel, panel->n, v, p, e + j, count) * q->zero_w[0];
+    } else {
+        for (int32_t i = 0; i < count; i++) {
+            int32_t grid = fqt_kept_channel(errors->kept, j + i);
+            int32_t error = e[j + i] * q->factors[grid];
+            fqt_set_column(panel->panel, panel->n, v, p + i, error);
+            panel->zero_sums[v] += error * q->zero_w[grid];
+        }
+    }
+}
+
+/* Adds what the positions gather over one tap. */
+__attribute__((noinline)) static void gather_tap(const struct errors *errors, struct gathered *panel,
+                                                 struct channels *channels, int32_t ky, int32_t kx) {
+    const struct fqt_geometry *g = errors->g;
+    int32_t fan_in = g->kernel_h * g->kernel_w * g->in_c;
+    int32_t tap = (ky * g->kernel_w + kx) * g->in_c;
+    const int8_t *e[FQT_ERROR_VECTORS];
+    bool any = false;
+    for (int32_t v = 0; v < panel->n; v++) {
+        e[v] = read_by(errors, panel->iy[v], panel->ix[v], ky, kx);
+        any = any || e[v] != NULL;
+    }
+    for (int32_t j = 0; any && j < errors->columns;) {
+        if (panel->count == fqt_column_capacity(panel->n)) {
+            meet_weights(panel, channels);
+            panel->count = 0;
+            panel->whole = false;
+        }
+        int32_t count = fqt_min(errors->columns - j, fqt_column_capacity(panel->n) - panel->count);
+        if (panel->n == 1 && errors->kept == NULL && errors->q->grids == 1) {
+            int32_t sum = 0;
+            panel->count +=
+                fqt_fill_errors(panel->panel, panel->count, e[0] + j, count, tap + j * fan_in, fan_in, &sum);
+            panel->zero_sums[0] += sum * errors->q->zero_w[0];
+            j += count;
+            continue;
+        }
+        if (errors->kept == NULL) {
+            fqt_fill_offsets(panel->panel, panel->n, panel->count, tap + j * fan_in, fan_in, count);
+        } else {
+            for (int32_t i = 0; i < count; i++) {
+                int32_t offset = tap + errors->kept->indices[j + i] * fan_in;
+                fqt_set_offset(panel->panel, panel->n, panel->count + i, offset);
+            }
+        }
+        for (int32_t v = 0; v < panel->n; v++) {
+            put_errors(errors, panel, v, panel->count, e[v], j, count);
+        }
+        panel->count += count;
+        j += count;
+    }
+}
+
+static void gather(const struct errors *errors, struct gathered *panel, struct channels *channels) {
+    for (int32_t v = 0; v < panel->n; v++) {
+        panel->zero_sums[v] = 0;
+    }
+    panel->count = 0;
+    panel->whole = true;
+    for (int32_t ky = 0; ky < errors->g->kernel_h; ky++) {
+        for (int32_t kx = 0; kx < errors->g->kernel_w; kx++) {
+            gather_tap(errors, panel, channels, ky, kx);
+        }
+    }
+}
+
+/* The errors of n input channels at one position; sums: [channel][step]. */
+__attribute__((noinline)) static int32_t finish(const struct fqt_error_quantization *q, int32_t n, const int32_t *sums,
+                                                int32_t step, int32_t minus, const uint8_t *x, int8_t *dx) {
+    return fqt_errors_from_u8(q, n, sums, step, minus, x, dx);
+}
+
+/* All input channels of the panel's positions; the largest error as the kernel returns it. */
+static int32_t send(const struct errors *errors, struct gathered *panel, const uint8_t *w, const uint8_t *x,
+                    int8_t *dx) {
+    const struct fqt_geometry *g = errors->g;
+    int32_t largest = 0;
+    struct channels channels;
+    for (int32_t ci = 0; ci < g->in_c; ci += channels.n) {
+        channels.w = w + ci;
+        channels.n = fqt_min(SUMS / panel->n, g->in_c - ci);
+        fqt_clear(channels.acc, (channels.n * panel->n + FQT_QUAD - 1) / FQT_QUAD);
+        if (ci == 0 || !panel->whole) {
+            gather(errors, panel, &channels);
+        }
+        meet_weights(panel, &channels);
+        for (int32_t v = 0; v < panel->n && panel->iy[v] >= 0; v++) {
+            int32_t at = (panel->iy[v] * g->in_w + panel->ix[v]) * g->in_c + ci;
+            largest = fqt_max(largest, finish(errors->q, channels.n, channels.acc + v, panel->n, panel->zero_sums[v],
+                                              x + at, dx + at));
+        }
+    }
+    return largest;
+}
+
+/* Input positions from (first_y, first_x) in steps of the stride. */
+static int32_t send_to_every_stride(const struct errors *errors, int32_t first_y, int32_t first_x, const uint8_t *w,
+                                    const uint8_t *x, int8_t *dx) {
+    const struct fqt_geometry *g = errors->g;
+    int32_t largest = 0;
+    struct gathered panel;
+    panel.n = g->in_h * g->in_w == 1 ? 1 : FQT_ERROR_VECTORS;
+    int32_t iy = first_y;
+    int32_t ix = first_x;
+    while (iy < g->in_h) {
+        for (int32_t v = 0; v < panel.n; v++) {
+            panel.iy[v] = iy < g->in_h ? iy : -1;
+            panel.ix[v] = ix;
+            ix += g->stride_w;
+            if (ix >= g->in_w) {
+                ix = first_x;
+                iy += g->stride_h;
+            }
+        }
+        largest = fqt_max(largest, send(errors, &panel, w, x, dx));
+    }
+    return largest;
+}
+
+int32_t fqt_conv2d_backward_input_u8(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
+                                     const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx,
+                                     const struct fqt_channels *kept) {
+    const struct errors errors = {g, q, kept, e, fqt_n_kept(kept, g->out_c)};
+    int32_t largest = 0;
+    for (int32_t iy = 0; iy < fqt_min(g->stride_h, g->in_h); iy++) {
+        for (int32_t ix = 0; ix < fqt_min(g->stride_w, g->in_w); ix++) {
+            largest = fqt_max(largest, send_to_every_stride(&errors, iy, ix, w, x, dx));
+        }
+    }
+    return largest;
+}
+
+#endif
