@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Depthwise convolution with folded batch norm and ReLU (SPEC.md 4.1-4.4; Eq. 1-4): each channel has a kernel of its
  * own. */
-#include "depthwise_blocks.h"
+#include "blocks.h"
+#include "depthwise_conv2d_blocked.h"
 #include "window.h"
 
 /* Index of weight (c, ky, kx). */
@@ -34,10 +35,12 @@ static int32_t accumulate_u8(const struct fqt_geometry *g, const struct fqt_forw
 
 void fqt_depthwise_conv2d_forward_u8(const struct fqt_geometry *g, const struct fqt_forward_quantization *q,
                                      const uint8_t *x, const uint8_t *w, uint8_t *y, struct fqt_extremes *extremes) {
-    if (fqt_depthwise_has_blocks(g, g->out_c)) {
-        fqt_depthwise_blocks_forward(g, q, x, w, y, extremes);
+#ifdef FQT_BLOCKS
+    if (fqt_depthwise_is_blocked(g, g->out_c)) {
+        fqt_depthwise_blocked_forward(g, q, x, w, y, extremes);
         return;
     }
+#endif
     for (int32_t oy = 0; oy < g->out_h; oy++) {
         struct taps v = rows_of(g, oy);
         for (int32_t ox = 0; ox < g->out_w; ox++) {
@@ -104,9 +107,11 @@ int32_t fqt_depthwise_conv2d_backward_input_u8(const struct fqt_geometry *g, con
                                                const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx,
                                                const struct fqt_channels *kept) {
     int32_t columns = fqt_n_kept(kept, g->out_c);
-    if (fqt_depthwise_has_blocks(g, columns)) {
-        return fqt_depthwise_blocks_backward_input(g, q, e, w, x, dx, kept);
+#ifdef FQT_BLOCKS
+    if (fqt_depthwise_is_blocked(g, columns)) {
+        return fqt_depthwise_blocked_backward_input(g, q, e, w, x, dx, kept);
     }
+#endif
     int32_t largest = 0;
     for (int32_t iy = 0; iy < g->in_h; iy++) {
         for (int32_t ix = 0; ix < g->in_w; ix++) {
@@ -161,10 +166,12 @@ void fqt_depthwise_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32
                                              const int8_t *e, const uint8_t *x, int32_t *gradient,
                                              int32_t *bias_gradient, const struct fqt_channels *kept) {
     int32_t columns = fqt_n_kept(kept, g->out_c);
-    if (fqt_depthwise_has_blocks(g, columns)) {
-        fqt_depthwise_blocks_backward_weight(g, zero_x, fraction_bits, e, x, gradient, bias_gradient, kept);
+#ifdef FQT_BLOCKS
+    if (fqt_depthwise_is_blocked(g, columns)) {
+        fqt_depthwise_blocked_backward_weight(g, zero_x, fraction_bits, e, x, gradient, bias_gradient, kept);
         return;
     }
+#endif
     for (int32_t oy = 0; oy < g->out_h; oy++) {
         struct taps v = rows_of(g, oy);
         for (int32_t ox = 0; ox < g->out_w; ox++) {

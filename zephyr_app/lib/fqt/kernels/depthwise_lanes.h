@@ -4,11 +4,12 @@
 #ifndef FQT_DEPTHWISE_LANES_H
 #define FQT_DEPTHWISE_LANES_H
 
+#include "blocks.h"
 #include "packed_pairs.h"
 
 #define LANE_TAPS 25 /* largest kernel whose weights are unpacked on the stack */
 
-#if defined(__ARM_FEATURE_SIMD32) || defined(FQT_BLOCKED_KERNELS)
+#ifdef FQT_PAIRED
 #define LANES 4
 #define LANE_BYTES PACKED_ONES /* a byte times this is a byte for each lane */
 typedef struct {
@@ -45,6 +46,10 @@ static inline bool has_3x3_taps(const struct lane_window *p) {
 }
 
 #if LANES == 4
+
+static inline struct sums scaled(struct sums s, const int32_t *factor) {
+    return (struct sums){{s.lane[0] * factor[0], s.lane[1] * factor[1], s.lane[2] * factor[2], s.lane[3] * factor[3]}};
+}
 
 static inline lane_offset lane_offset_of(int32_t offset) {
     return pair_of(offset, offset);
@@ -193,6 +198,10 @@ static inline struct sums add_products(struct sums s, int32_t n, const int8_t *e
 }
 
 #else
+
+static inline struct sums scaled(struct sums s, const int32_t *factor) {
+    return (struct sums){{s.lane[0] * factor[0]}};
+}
 
 static inline lane_offset lane_offset_of(int32_t offset) {
     return offset;

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Depthwise convolution of a few channels at a time (SPEC.md 4.1-4.4). A block's weights are unpacked once and stay on
  * the stack while it walks over all positions, in rectangles of windows that have the same taps inside the map. */
-#include "depthwise_blocks.h"
+#include "depthwise_conv2d_blocked.h"
+
+#include "blocks.h"
+#include "window.h"
+
+#ifdef FQT_BLOCKS
 
 #include "depthwise_lanes.h"
-#include "window.h"
 
 #include <string.h>
 
@@ -26,7 +30,7 @@ static struct block block_at(int32_t column, int32_t columns, const struct fqt_c
     return b;
 }
 
-bool fqt_depthwise_has_blocks(const struct fqt_geometry *g, int32_t columns) {
+bool fqt_depthwise_is_blocked(const struct fqt_geometry *g, int32_t columns) {
     bool steps = (g->stride_h == 1 || g->dilation_h == 1) && (g->stride_w == 1 || g->dilation_w == 1);
     return columns >= LANES && g->kernel_h * g->kernel_w <= LANE_TAPS && steps;
 }
@@ -237,8 +241,8 @@ static void block_forward(const struct fqt_geometry *g, const lane_weight *weigh
     }
 }
 
-void fqt_depthwise_blocks_forward(const struct fqt_geometry *g, const struct fqt_forward_quantization *q,
-                                  const uint8_t *x, const uint8_t *w, uint8_t *y, struct fqt_extremes *extremes) {
+void fqt_depthwise_blocked_forward(const struct fqt_geometry *g, const struct fqt_forward_quantization *q,
+                                   const uint8_t *x, const uint8_t *w, uint8_t *y, struct fqt_extremes *extremes) {
     struct forward_field f = {
         .window.offset = lane_offset_of(-q->zero_x),
         .window.map_row = g->dilation_h * g->in_w * g->in_c,
@@ -298,6 +302,7 @@ struct error_output {
     int32_t half, pre, post, mantissa, offset; /* as of a lane_output */
     int32_t largest;                           /* |sum| or |total| seen */
     int32_t factor[LANES];
+    uint32_t low, high; /* the least and greatest input that pass, if some do, in four bytes */
 };
 
 /* Inputs that the same taps read. */
@@ -324,6 +329,8 @@ static struct error_output error_output_of(const struct fqt_error_quantization *
         .post = r.post,
         .mantissa = r.mantissa,
         .offset = (int32_t)1 << (r.post - 1),
+        .low = packed_bytes(q->lowest + 1),
+        .high = packed_bytes(fqt_min(255, q->highest - 1)),
     };
 }
 
@@ -356,23 +363,34 @@ static inline void put_error(struct error_output *o, int32_t sum, const uint8_t 
 }
 
 #if LANES == 4
-/* Four neighbours at once, not accumulating. Some input passes. */
-static inline void put_errors(struct error_output *o, const struct sums *sums, const uint8_t *x, int8_t *dx) {
-    uint32_t inputs = packed_load(x);
-    uint32_t low = (uint32_t)o->first * PACKED_ONES;
-    uint32_t high = (uint32_t)fqt_min(255, o->first + (int32_t)o->passing - 1) * PACKED_ONES;
-    uint32_t errors = 0;
-    bool larger = false;
+/* Rare: kept out of the loop's registers. */
+__attribute__((noinline)) static int32_t largest_of(const struct error_output *o, struct sums sums, uint32_t inputs) {
+    int32_t largest = o->largest;
     for (int32_t i = 0; i < LANES; i++) {
-        errors |= saturate_i8(error_of(o, sums->lane[i])) << 8 * i;
-        larger |= is_larger(o, sums->lane[i]);
-    }
-    packed_store(dx, packed_max_i8(errors, packed_bytes(-FQT_ERROR_MAX)) & packed_within(inputs, low, high));
-    for (int32_t i = 0; larger && i < LANES; i++) {
-        int32_t sum = sums->lane[i];
-        if (passes(o, (uint8_t)(inputs >> 8 * i)) && is_larger(o, sum)) {
-            o->largest = sum < 0 ? -sum : sum;
+        if (passes(o, (uint8_t)(inputs >> 8 * i))) {
+            largest = fqt_max(largest, sums.lane[i] < 0 ? -sums.lane[i] : sums.lane[i]);
         }
+    }
+    return largest;
+}
+
+static inline uint32_t error_byte(const struct error_output *o, int32_t sum, uint32_t *larger) {
+    *larger |= is_larger(o, sum);
+    return saturate_i8(error_of(o, sum));
+}
+
+/* Four neighbours at once, not accumulating. Some input passes. */
+static inline void put_errors(struct error_output *o, struct sums sums, const uint8_t *x, int8_t *dx) {
+    uint32_t inputs = packed_load(x);
+    uint32_t larger = 0;
+    uint32_t errors = error_byte(o, sums.lane[0], &larger);
+    errors |= error_byte(o, sums.lane[1], &larger) << 8;
+    errors |= error_byte(o, sums.lane[2], &larger) << 16;
+    errors |= error_byte(o, sums.lane[3], &larger) << 24;
+    errors = packed_max_i8(errors, packed_bytes(-FQT_ERROR_MAX));
+    packed_store(dx, errors & packed_within(inputs, o->low, o->high));
+    if (larger != 0) {
+        o->largest = largest_of(o, sums, inputs);
     }
 }
 #endif
@@ -381,8 +399,20 @@ __attribute__((noinline)) static void add_window_i8(struct sums *s, const struct
     *s = add_window(*s, p, map, true);
 }
 
+static inline void put_lanes(struct input_field *f, struct sums sums, const uint8_t *x, int8_t *dx) {
+    sums = scaled(sums, f->output.factor);
+#if LANES == 4
+    if (f->neighbours) {
+        put_errors(&f->output, sums, x + f->channel[0], dx + f->channel[0]);
+        return;
+    }
+#endif
+    for (int32_t i = f->done; i < LANES; i++) {
+        put_error(&f->output, sums.lane[i], x + f->channel[i], dx + f->channel[i]);
+    }
+}
+
 __attribute__((noinline)) static void input_field(struct input_field *f) {
-    struct error_output output = f->output; /* its own: writes to dx do not reach it */
     bool is_3x3 = has_3x3_taps(&f->window);
     for (int32_t row = 0; row < f->rows; row++) {
         const uint8_t *map = f->window.map + row * f->map_row;
@@ -395,25 +425,12 @@ __attribute__((noinline)) static void input_field(struct input_field *f) {
             } else {
                 add_window_i8(&sums, &f->window, map);
             }
-            for (int32_t i = 0; i < LANES; i++) {
-                sums.lane[i] *= output.factor[i];
-            }
-#if LANES == 4
-            if (f->neighbours) {
-                put_errors(&output, &sums, x + f->channel[0], dx + f->channel[0]);
-            } else
-#endif
-            {
-                for (int32_t i = f->done; i < LANES; i++) {
-                    put_error(&output, sums.lane[i], x + f->channel[i], dx + f->channel[i]);
-                }
-            }
+            put_lanes(f, sums, x, dx);
             map += f->map_column;
             x += f->x_column;
             dx += f->x_column;
         }
     }
-    f->output = output;
 }
 
 /* Inputs of one phase along both axes. e: at the block's first column; x, dx: at the phase's first input. f: without
@@ -492,9 +509,9 @@ static int32_t others_backward_input(const struct fqt_geometry *g, const struct 
     return largest;
 }
 
-int32_t fqt_depthwise_blocks_backward_input(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
-                                            const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx,
-                                            const struct fqt_channels *kept) {
+int32_t fqt_depthwise_blocked_backward_input(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
+                                             const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx,
+                                             const struct fqt_channels *kept) {
     int32_t columns = fqt_n_kept(kept, g->out_c);
     struct input_field f = {
         .window.map_row = g->dilation_h * g->out_w * columns,
@@ -549,9 +566,9 @@ static void add_bias_gradients(const struct fqt_geometry *g, const struct block 
     }
 }
 
-void fqt_depthwise_blocks_backward_weight(const struct fqt_geometry *g, int32_t zero_x, int32_t fraction_bits,
-                                          const int8_t *e, const uint8_t *x, int32_t *gradient, int32_t *bias_gradient,
-                                          const struct fqt_channels *kept) {
+void fqt_depthwise_blocked_backward_weight(const struct fqt_geometry *g, int32_t zero_x, int32_t fraction_bits,
+                                           const int8_t *e, const uint8_t *x, int32_t *gradient, int32_t *bias_gradient,
+                                           const struct fqt_channels *kept) {
     int32_t columns = fqt_n_kept(kept, g->out_c);
     for (int32_t j = 0; j < columns; j += LANES) {
         struct block b = block_at(j, columns, kept);
@@ -575,3 +592,5 @@ void fqt_depthwise_blocks_backward_weight(const struct fqt_geometry *g, int32_t 
         }
     }
 }
+
+#endif
