@@ -12,27 +12,29 @@
 
 #include <string.h>
 
-/* Columns of a map and their channels. The last block starts early where columns are left over, and leaves out
- * those that are done. */
+/* Columns of a map and their channels. The last block starts early where columns are left over, and leaves out those
+ * that are done. Lanes that fewer columns than lanes leave over read what follows in the map, for nothing. */
 struct block {
-    int32_t first; /* column */
-    int32_t done;  /* lanes */
+    int32_t first;    /* column */
+    int32_t from, to; /* lanes that count */
     int32_t channel[LANES];
 };
 
 static struct block block_at(int32_t column, int32_t columns, const struct fqt_channels *kept) {
     struct block b;
-    b.first = fqt_min(column, columns - LANES);
-    b.done = column - b.first;
+    b.first = fqt_max(0, fqt_min(column, columns - LANES));
+    b.from = column - b.first;
+    b.to = fqt_min(LANES, columns);
     for (int32_t i = 0; i < LANES; i++) {
-        b.channel[i] = fqt_kept_channel(kept, b.first + i);
+        b.channel[i] = fqt_kept_channel(kept, b.first + (i < b.to ? i : 0));
     }
     return b;
 }
 
 bool fqt_depthwise_is_blocked(const struct fqt_geometry *g, int32_t columns) {
     bool steps = (g->stride_h == 1 || g->dilation_h == 1) && (g->stride_w == 1 || g->dilation_w == 1);
-    return columns >= LANES && g->kernel_h * g->kernel_w <= LANE_TAPS && steps;
+    (void)columns;
+    return g->out_c >= LANES && g->kernel_h * g->kernel_w <= LANE_TAPS && steps;
 }
 
 /* zero_w: [grids]; turned: last tap first. */
@@ -91,7 +93,9 @@ struct lane_output {
 /* Outputs whose windows have the same taps. */
 struct forward_field {
     struct lane_window window;
-    struct sums start; /* bias and half a step of the first shift */
+    struct sums bias;  /* and half a step of the first shift */
+    struct sums start; /* that, and what the zero point of the map takes off */
+    int32_t zero;
     struct lane_output lanes[LANES];
     uint8_t *y;
     int32_t rows, columns;
@@ -193,28 +197,30 @@ static inline void put_outputs(struct forward_field *f, struct sums sums, uint8_
 
 #endif
 
-/* Functions of their own: the registers are for their loops. */
-__attribute__((noinline)) static void add_window_u8(struct sums *s, const struct lane_window *p, const uint8_t *map) {
-    *s = add_window(*s, p, map, false);
-}
-
+/* A function of its own: the registers are for its loops. */
 __attribute__((noinline)) static void forward_field(struct forward_field *f) {
-    bool is_3x3 = has_3x3_taps(&f->window);
+    enum shape shape = shape_of(&f->window);
     for (int32_t row = 0; row < f->rows; row++) {
         const uint8_t *map = f->window.map + row * f->map_row;
         uint8_t *y = f->y + row * f->y_row;
         uint8_t *end = y + f->columns * f->y_column;
         while (y < end) {
-            struct sums sums = f->start;
-            if (is_3x3) {
-                sums = add_3x3(sums, &f->window, map, false);
-            } else {
-                add_window_u8(&sums, &f->window, map);
-            }
-            put_outputs(f, sums, y);
+            put_outputs(f, add_window(f->start, shape, &f->window, map, false), y);
             map += f->map_column;
             y += f->y_column;
         }
+    }
+}
+
+/* No step leaves 32 bits: each product and its part of the zero point together are one of the exact sum's. */
+static void take_zero_off(struct forward_field *f) {
+    const lane_weight *w = f->window.w;
+    f->start = f->bias;
+    for (int32_t row = 0; row < f->window.rows; row++) {
+        for (int32_t column = 0; column < f->window.columns; column++) {
+            f->start = add_multiple(f->start, -f->zero, w[column]);
+        }
+        w += f->window.w_row;
     }
 }
 
@@ -234,6 +240,7 @@ static void block_forward(const struct fqt_geometry *g, const lane_weight *weigh
             f->window.columns = h.taps.last - h.taps.first;
             f->window.map = x + (v.taps.in * g->in_w + h.taps.in) * g->in_c;
             f->window.w = weights + v.taps.first * g->kernel_w + h.taps.first;
+            take_zero_off(f);
             forward_field(f);
             f->y += h.n * f->y_column;
         }
@@ -244,7 +251,7 @@ static void block_forward(const struct fqt_geometry *g, const lane_weight *weigh
 void fqt_depthwise_blocked_forward(const struct fqt_geometry *g, const struct fqt_forward_quantization *q,
                                    const uint8_t *x, const uint8_t *w, uint8_t *y, struct fqt_extremes *extremes) {
     struct forward_field f = {
-        .window.offset = lane_offset_of(-q->zero_x),
+        .zero = q->zero_x,
         .window.map_row = g->dilation_h * g->in_w * g->in_c,
         .window.map_column = g->dilation_w * g->in_c,
         .window.w_row = g->kernel_w,
@@ -263,7 +270,7 @@ void fqt_depthwise_blocked_forward(const struct fqt_geometry *g, const struct fq
         for (int32_t i = 0; i < LANES; i++) {
             int32_t grid = fqt_grid_index(q->grids, b.first + i);
             f.lanes[i] = lane_output_of(q->requantizers[grid], q->zero_y, extremes == NULL ? NULL : extremes + grid);
-            f.start.lane[i] = q->bias_acc[b.first + i] + half_before(q->requantizers[grid]);
+            f.bias.lane[i] = q->bias_acc[b.first + i] + half_before(q->requantizers[grid]);
         }
         block_forward(g, weights, x + b.first, y + b.first, &f);
         for (int32_t i = 0; extremes != NULL && i < LANES; i++) {
@@ -310,8 +317,8 @@ struct input_field {
     struct lane_window window;
     struct error_output output;
     int32_t channel[LANES];
-    int32_t done;    /* lanes */
-    bool neighbours; /* all four lanes, side by side */
+    int32_t from, to; /* lanes */
+    bool neighbours;  /* all four lanes, side by side */
     const uint8_t *x;
     int8_t *dx;
     int32_t rows, columns;
@@ -395,10 +402,6 @@ static inline void put_errors(struct error_output *o, struct sums sums, const ui
 }
 #endif
 
-__attribute__((noinline)) static void add_window_i8(struct sums *s, const struct lane_window *p, const uint8_t *map) {
-    *s = add_window(*s, p, map, true);
-}
-
 static inline void put_lanes(struct input_field *f, struct sums sums, const uint8_t *x, int8_t *dx) {
     sums = scaled(sums, f->output.factor);
 #if LANES == 4
@@ -407,25 +410,19 @@ static inline void put_lanes(struct input_field *f, struct sums sums, const uint
         return;
     }
 #endif
-    for (int32_t i = f->done; i < LANES; i++) {
+    for (int32_t i = f->from; i < f->to; i++) {
         put_error(&f->output, sums.lane[i], x + f->channel[i], dx + f->channel[i]);
     }
 }
 
 __attribute__((noinline)) static void input_field(struct input_field *f) {
-    bool is_3x3 = has_3x3_taps(&f->window);
+    enum shape shape = shape_of(&f->window);
     for (int32_t row = 0; row < f->rows; row++) {
         const uint8_t *map = f->window.map + row * f->map_row;
         const uint8_t *x = f->x + row * f->x_row;
         int8_t *dx = f->dx + row * f->x_row;
         for (int32_t n = f->columns; n > 0; n--) {
-            struct sums sums = {{0}};
-            if (is_3x3) {
-                sums = add_3x3(sums, &f->window, map, true);
-            } else {
-                add_window_i8(&sums, &f->window, map);
-            }
-            put_lanes(f, sums, x, dx);
+            put_lanes(f, add_window((struct sums){{0}}, shape, &f->window, map, true), x, dx);
             map += f->map_column;
             x += f->x_column;
             dx += f->x_column;
@@ -528,8 +525,9 @@ int32_t fqt_depthwise_blocked_backward_input(const struct fqt_geometry *g, const
         struct block b = block_at(j, columns, kept);
         lane_weight weights[LANE_TAPS];
         unpack_weights(g, &b, q->grids, q->zero_w, w, true, weights);
-        f.done = b.done;
-        f.neighbours = kept == NULL && b.done == 0 && !q->accumulate && f.output.passing > 0 && f.output.first < 256;
+        f.from = b.from;
+        f.to = b.to;
+        f.neighbours = kept == NULL && b.from == 0 && !q->accumulate && f.output.passing > 0 && f.output.first < 256;
         for (int32_t i = 0; i < LANES; i++) {
             f.channel[i] = b.channel[i];
             f.output.factor[i] = q->factors[fqt_grid_index(q->grids, b.channel[i])];
@@ -561,7 +559,7 @@ static void add_bias_gradients(const struct fqt_geometry *g, const struct block 
     static const int32_t at[4] = {0, 1, 2, 3};
     struct sums sums = {{0}};
     sums = add_products(sums, g->out_h * g->out_w, e, columns, ones, 0, at, 0);
-    for (int32_t i = b->done; i < LANES; i++) {
+    for (int32_t i = b->from; i < b->to; i++) {
         bias_gradient[b->channel[i]] += sums.lane[i];
     }
 }
@@ -584,7 +582,7 @@ void fqt_depthwise_blocked_backward_weight(const struct fqt_geometry *g, int32_t
                     sums = add_products(sums, h.last - h.first, errors, columns, inputs, g->stride_w * g->in_c,
                                         b.channel, zero_x);
                 }
-                for (int32_t i = b.done; i < LANES; i++) {
+                for (int32_t i = b.from; i < b.to; i++) {
                     int32_t weight = (b.channel[i] * g->kernel_h + ky) * g->kernel_w + kx;
                     gradient[weight] += sums.lane[i] * (1 << fraction_bits);
                 }

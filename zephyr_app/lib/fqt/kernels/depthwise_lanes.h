@@ -8,6 +8,7 @@
 #include "packed_pairs.h"
 
 #define LANE_TAPS 25 /* largest kernel whose weights are unpacked on the stack */
+#define ALWAYS_INLINE __attribute__((always_inline)) static inline
 
 #ifdef FQT_PAIRED
 #define LANES 4
@@ -15,12 +16,10 @@
 typedef struct {
     uint32_t even, odd; /* pairs of lanes 0, 2 and of 1, 3 */
 } lane_weight;
-typedef uint32_t lane_offset; /* a pair of twice the same */
 #else
 #define LANES 1
 #define LANE_BYTES 1
 typedef int32_t lane_weight;
-typedef int32_t lane_offset;
 #endif
 
 /* A sum for each lane. */
@@ -32,37 +31,18 @@ struct sums {
 struct lane_window {
     const uint8_t *map; /* first tap, first lane */
     const lane_weight *w;
-    lane_offset offset; /* minus the map's zero point */
     int32_t rows, columns;
     int32_t map_row, map_column;
     int32_t w_row, w_column;
 };
 
-#define ALWAYS_INLINE __attribute__((always_inline)) static inline
-
-/* Whether add_3x3() serves, which is faster than add_window(). */
-static inline bool has_3x3_taps(const struct lane_window *p) {
-    return p->rows == 3 && p->columns == 3 && p->w_row == 3 && p->w_column == 1;
-}
-
 #if LANES == 4
-
-static inline struct sums scaled(struct sums s, const int32_t *factor) {
-    return (struct sums){{s.lane[0] * factor[0], s.lane[1] * factor[1], s.lane[2] * factor[2], s.lane[3] * factor[3]}};
-}
-
-static inline lane_offset lane_offset_of(int32_t offset) {
-    return pair_of(offset, offset);
-}
 
 static inline lane_weight lane_weight_of(const int32_t *w) {
     return (lane_weight){pair_of(w[0], w[2]), pair_of(w[1], w[3])};
 }
 
-/* s + products of bytes, with both numbers of `offset` added, and weights. */
-static inline struct sums add_word(struct sums s, uint32_t bytes, lane_weight w, uint32_t offset, bool is_signed) {
-    uint32_t even = is_signed ? even_pair_i8(bytes) : even_pair_u8(offset, bytes);
-    uint32_t odd = is_signed ? odd_pair_i8(bytes) : odd_pair_u8(offset, bytes);
+static inline struct sums add_pairs(struct sums s, uint32_t even, uint32_t odd, lane_weight w) {
     s.lane[0] = add_bottom_product(s.lane[0], even, w.even);
     s.lane[1] = add_bottom_product(s.lane[1], odd, w.odd);
     s.lane[2] = add_top_product(s.lane[2], even, w.even);
@@ -70,106 +50,76 @@ static inline struct sums add_word(struct sums s, uint32_t bytes, lane_weight w,
     return s;
 }
 
+/* s + value * w. */
+static inline struct sums add_multiple(struct sums s, int32_t value, lane_weight w) {
+    uint32_t pair = pair_of(value, value);
+    return add_pairs(s, pair, pair, w);
+}
+
+static inline struct sums scaled(struct sums s, const int32_t *factor) {
+    return (struct sums){{s.lane[0] * factor[0], s.lane[1] * factor[1], s.lane[2] * factor[2], s.lane[3] * factor[3]}};
+}
+
+/* s + products of four bytes and weights. */
+static inline struct sums add_word(struct sums s, uint32_t bytes, lane_weight w, bool is_signed) {
+    uint32_t even = is_signed ? even_pair_i8(bytes) : even_pair_u8(0, bytes);
+    uint32_t odd = is_signed ? odd_pair_i8(bytes) : odd_pair_u8(0, bytes);
+    return add_pairs(s, even, odd, w);
+}
+
 #if defined(__ARM_FEATURE_SIMD32) && defined(__OPTIMIZE__)
 /* Blocks of instructions: gcc would move all loads to the front and run out of registers. */
 #define LANE_TAP(type, map, w)                                                                                         \
     "ldr %[word], [%[map]" map "]\n"                                                                                   \
-    "ldrd %[even], %[odd], [%[w], #" w "]\n" type "xtab16 %[pair], %[offset], %[word]\n" type                          \
-    "xtab16 %[word], %[offset], %[word], ror #8\n"                                                                     \
+    "ldrd %[even], %[odd], [%[w], #" w "]\n" type "xtb16 %[pair], %[word]\n" type "xtb16 %[word], %[word], ror #8\n"   \
     "smlabb %[s0], %[pair], %[even], %[s0]\n"                                                                          \
     "smlatt %[s2], %[pair], %[even], %[s2]\n"                                                                          \
     "smlabb %[s1], %[word], %[odd], %[s1]\n"                                                                           \
     "smlatt %[s3], %[word], %[odd], %[s3]\n"
-#define LANE_2_TAPS(type) LANE_TAP(type, "", "0") LANE_TAP(type, ", %[step]", "8")
-#define LANE_3_TAPS(type, w0, w1, w2)                                                                                  \
-    LANE_TAP(type, "", w0) LANE_TAP(type, ", %[step]", w1) LANE_TAP(type, ", %[step], lsl #1", w2)
-#define LANE_3X3_TAPS(type)                                                                                            \
+#define LANE_2_TAPS(type, w0, w1) LANE_TAP(type, "", w0) LANE_TAP(type, ", %[step]", w1)
+#define LANE_3_TAPS(type, w0, w1, w2) LANE_2_TAPS(type, w0, w1) LANE_TAP(type, ", %[step], lsl #1", w2)
+#define LANE_9_TAPS(type)                                                                                              \
     LANE_3_TAPS(type, "0", "8", "16")                                                                                  \
     "add %[map], %[next_row]\n" LANE_3_TAPS(type, "24", "32",                                                          \
                                             "40") "add %[map], %[next_row]\n" LANE_3_TAPS(type, "48", "56", "64")
-#define LANE_TAPS_BLOCK(taps)                                                                                          \
+#define LANE_BLOCK(taps)                                                                                               \
     __asm__(taps                                                                                                       \
             : [s0] "+r"(s.lane[0]), [s1] "+r"(s.lane[1]), [s2] "+r"(s.lane[2]), [s3] "+r"(s.lane[3]),                  \
               [word] "=&r"(word), [pair] "=&r"(pair), [even] "=&r"(even), [odd] "=&r"(odd), [map] "+r"(map)            \
-            : [w] "r"(w), [step] "r"(step), [next_row] "r"(next_row), [offset] "r"(offset)                             \
+            : [w] "r"(w), [step] "r"(step), [next_row] "r"(next_row)                                                   \
             : "memory")
+#define LANE_BLOCKS(type)                                                                                              \
+    if (n == 9) {                                                                                                      \
+        LANE_BLOCK(LANE_9_TAPS(type));                                                                                 \
+    } else if (n == 3) {                                                                                               \
+        LANE_BLOCK(LANE_3_TAPS(type, "0", "8", "16"));                                                                 \
+    } else if (n == 2) {                                                                                               \
+        LANE_BLOCK(LANE_2_TAPS(type, "0", "8"));                                                                       \
+    } else {                                                                                                           \
+        LANE_BLOCK(LANE_TAP(type, "", "0"));                                                                           \
+    }
 
-/* n taps, three in a row: those of a row are `step` apart in the map, the rows `next_row`. */
+/* s + products of n = 1, 2, 3 or 9 taps and weights side by side; taps are three in a row. */
 ALWAYS_INLINE struct sums add_taps(struct sums s, int32_t n, const uint8_t *map, int32_t step, int32_t next_row,
-                                   const lane_weight *w, uint32_t offset, bool is_signed) {
+                                   const lane_weight *w, bool is_signed) {
     uint32_t word, pair, even, odd;
-    if (n == 9) {
-        if (is_signed) {
-            LANE_TAPS_BLOCK(LANE_3X3_TAPS("s"));
-        } else {
-            LANE_TAPS_BLOCK(LANE_3X3_TAPS("u"));
-        }
-    } else if (n == 3) {
-        if (is_signed) {
-            LANE_TAPS_BLOCK(LANE_3_TAPS("s", "0", "8", "16"));
-        } else {
-            LANE_TAPS_BLOCK(LANE_3_TAPS("u", "0", "8", "16"));
-        }
-    } else if (n == 2) {
-        if (is_signed) {
-            LANE_TAPS_BLOCK(LANE_2_TAPS("s"));
-        } else {
-            LANE_TAPS_BLOCK(LANE_2_TAPS("u"));
-        }
-    } else if (is_signed) {
-        LANE_TAPS_BLOCK(LANE_TAP("s", "", "0"));
+    if (is_signed) {
+        LANE_BLOCKS("s")
     } else {
-        LANE_TAPS_BLOCK(LANE_TAP("u", "", "0"));
+        LANE_BLOCKS("u")
     }
     return s;
 }
 #else
+/* s + products of n = 1, 2, 3 or 9 taps and weights side by side; taps are three in a row. */
 ALWAYS_INLINE struct sums add_taps(struct sums s, int32_t n, const uint8_t *map, int32_t step, int32_t next_row,
-                                   const lane_weight *w, uint32_t offset, bool is_signed) {
+                                   const lane_weight *w, bool is_signed) {
     for (int32_t i = 0; i < n; i++) {
-        s = add_word(s, packed_load(map + i / 3 * next_row + i % 3 * step), w[i], offset, is_signed);
+        s = add_word(s, packed_load(map + i / 3 * next_row + i % 3 * step), w[i], is_signed);
     }
     return s;
 }
 #endif
-
-/* s + products of a window's values, without their zero point, with the weights. Signed values have none. */
-ALWAYS_INLINE struct sums add_3x3(struct sums s, const struct lane_window *p, const uint8_t *map, bool is_signed) {
-    return add_taps(s, 9, map, p->map_column, p->map_row, p->w, is_signed ? 0 : p->offset, is_signed);
-}
-
-/* n neighbours in each row; n is a constant. */
-ALWAYS_INLINE struct sums add_rows(struct sums s, int32_t n, const struct lane_window *p, const uint8_t *map,
-                                   const lane_weight *w, bool is_signed) {
-    lane_offset offset = is_signed ? 0 : p->offset;
-    for (int32_t row = p->rows; row > 0; row--) {
-        s = add_taps(s, n, map, p->map_column, 0, w, offset, is_signed);
-        map += p->map_row;
-        w += p->w_row;
-    }
-    return s;
-}
-
-ALWAYS_INLINE struct sums add_window(struct sums s, const struct lane_window *p, const uint8_t *map, bool is_signed) {
-    const lane_weight *w = p->w;
-    int32_t left = p->columns;
-    if (p->w_column == 1) {
-        for (; left >= 3; left -= 3) {
-            s = add_rows(s, 3, p, map, w, is_signed);
-            map += 3 * p->map_column;
-            w += 3;
-        }
-        if (left == 2) {
-            return add_rows(s, 2, p, map, w, is_signed);
-        }
-    }
-    for (; left > 0; left--) {
-        s = add_rows(s, 1, p, map, w, is_signed);
-        map += p->map_column;
-        w += p->w_column;
-    }
-    return s;
-}
 
 /* s + products of n errors with inputs without their zero point; lane i's are at x[at[i]]. */
 static inline struct sums add_products(struct sums s, int32_t n, const int8_t *e, int32_t e_step, const uint8_t *x,
@@ -180,7 +130,7 @@ static inline struct sums add_products(struct sums s, int32_t n, const int8_t *e
     for (; neighbours && n > 0; n--) {
         uint32_t inputs = packed_load(x);
         lane_weight factors = {even_pair_u8(offset, inputs), odd_pair_u8(offset, inputs)};
-        s = add_word(s, packed_load(e), factors, 0, true);
+        s = add_word(s, packed_load(e), factors, true);
         e += e_step;
         x += x_step;
     }
@@ -190,7 +140,7 @@ static inline struct sums add_products(struct sums s, int32_t n, const int8_t *e
     for (; n > 0; n--) {
         lane_weight factors = {even_pair_u8(offset, x[0] | (uint32_t)x[at_2] << 16),
                                even_pair_u8(offset, x[at_1] | (uint32_t)x[at_3] << 16)};
-        s = add_word(s, packed_load(e), factors, 0, true);
+        s = add_word(s, packed_load(e), factors, true);
         e += e_step;
         x += x_step;
     }
@@ -199,55 +149,67 @@ static inline struct sums add_products(struct sums s, int32_t n, const int8_t *e
 
 #else
 
-static inline struct sums scaled(struct sums s, const int32_t *factor) {
-    return (struct sums){{s.lane[0] * factor[0]}};
-}
-
-static inline lane_offset lane_offset_of(int32_t offset) {
-    return offset;
-}
-
 static inline lane_weight lane_weight_of(const int32_t *w) {
     return *w;
 }
 
-static inline int32_t map_value(const uint8_t *map, bool is_signed) {
-    return is_signed ? *(const int8_t *)map : *map;
+/* s + value * w. */
+static inline struct sums add_multiple(struct sums s, int32_t value, lane_weight w) {
+    return (struct sums){{s.lane[0] + value * w}};
 }
 
-/* s + products of a window's values, without their zero point, with the weights. Signed values have none. */
-ALWAYS_INLINE struct sums add_3x3(struct sums s, const struct lane_window *p, const uint8_t *map, bool is_signed) {
-    int32_t offset = is_signed ? 0 : p->offset;
-    int32_t step = p->map_column;
-    const lane_weight *w = p->w;
-    for (int32_t row = 0; row < 3; row++) {
-        s.lane[0] += (map_value(map, is_signed) + offset) * w[0];
-        s.lane[0] += (map_value(map + step, is_signed) + offset) * w[1];
-        s.lane[0] += (map_value(map + 2 * step, is_signed) + offset) * w[2];
-        map += p->map_row;
-        w += 3;
+static inline struct sums scaled(struct sums s, const int32_t *factor) {
+    return (struct sums){{s.lane[0] * factor[0]}};
+}
+
+#if defined(__ARM_ARCH_6M__) && defined(__OPTIMIZE__)
+/* Blocks of instructions: gcc would move half of it through high registers. A signed load knows no offset of 0. */
+#define LANE_PRODUCT "ldmia %[w]!, {%[weight]}\n muls %[weight], %[value]\n add %[sum], %[weight]\n"
+#define LANE_1_TAP(first, load) first LANE_PRODUCT
+#define LANE_2_TAPS(first, load) LANE_1_TAP(first, load) load " %[value], [%[map], %[step]]\n" LANE_PRODUCT
+#define LANE_3_TAPS(first, load) LANE_2_TAPS(first, load) load " %[value], [%[map], %[two_steps]]\n" LANE_PRODUCT
+#define LANE_9_TAPS(first, load)                                                                                       \
+    LANE_3_TAPS(first, load)                                                                                           \
+    "add %[map], %[next_row]\n" LANE_3_TAPS(first, load) "add %[map], %[next_row]\n" LANE_3_TAPS(first, load)
+#define LANE_BLOCK(taps)                                                                                               \
+    __asm__(".syntax unified\n" taps                                                                                   \
+            : [sum] "+h"(sum), [map] "+l"(map), [w] "+l"(w), [value] "=&l"(value), [weight] "=&l"(weight)              \
+            : [step] "l"(step), [two_steps] "l"(2 * step), [next_row] "h"(next_row)                                    \
+            : "cc", "memory")
+#define LANE_BLOCKS(first, load)                                                                                       \
+    if (n == 9) {                                                                                                      \
+        LANE_BLOCK(LANE_9_TAPS(first, load));                                                                          \
+    } else if (n == 3) {                                                                                               \
+        LANE_BLOCK(LANE_3_TAPS(first, load));                                                                          \
+    } else if (n == 2) {                                                                                               \
+        LANE_BLOCK(LANE_2_TAPS(first, load));                                                                          \
+    } else {                                                                                                           \
+        LANE_BLOCK(LANE_1_TAP(first, load));                                                                           \
     }
-    return s;
-}
 
-ALWAYS_INLINE struct sums add_window(struct sums s, const struct lane_window *p, const uint8_t *map, bool is_signed) {
-    int32_t step = p->map_column;
-    int32_t offset = is_signed ? 0 : p->offset;
-    const lane_weight *w = p->w;
+/* s + products of n = 1, 2, 3 or 9 taps and weights side by side; taps are three in a row. */
+ALWAYS_INLINE struct sums add_taps(struct sums s, int32_t n, const uint8_t *map, int32_t step, int32_t next_row,
+                                   const lane_weight *w, bool is_signed) {
+    uint32_t value, weight;
     int32_t sum = s.lane[0];
-    for (int32_t row = p->rows; row > 0; row--) {
-        const uint8_t *at = map;
-        const lane_weight *w_at = w;
-        for (int32_t column = p->columns; column > 0; column--) {
-            sum += (map_value(at, is_signed) + offset) * *w_at;
-            at += step;
-            w_at += p->w_column;
-        }
-        map += p->map_row;
-        w += p->w_row;
+    if (is_signed) {
+        LANE_BLOCKS("movs %[value], #0\n ldrsb %[value], [%[map], %[value]]\n", "ldrsb")
+    } else {
+        LANE_BLOCKS("ldrb %[value], [%[map]]\n", "ldrb")
     }
     return (struct sums){{sum}};
 }
+#else
+/* s + products of n = 1, 2, 3 or 9 taps and weights side by side; taps are three in a row. */
+ALWAYS_INLINE struct sums add_taps(struct sums s, int32_t n, const uint8_t *map, int32_t step, int32_t next_row,
+                                   const lane_weight *w, bool is_signed) {
+    for (int32_t i = 0; i < n; i++) {
+        const uint8_t *at = map + i / 3 * next_row + i % 3 * step;
+        s.lane[0] += (is_signed ? *(const int8_t *)at : *at) * w[i];
+    }
+    return s;
+}
+#endif
 
 /* s + products of n errors with inputs without their zero point, which are at x[at[0]]. */
 static inline struct sums add_products(struct sums s, int32_t n, const int8_t *e, int32_t e_step, const uint8_t *x,
@@ -267,5 +229,75 @@ static inline struct sums add_products(struct sums s, int32_t n, const int8_t *e
 }
 
 #endif
+
+/* Shapes that have loops of their own. */
+enum shape { SHAPE_3X3, SHAPE_ROWS_OF_3, SHAPE_ROWS_OF_2, SHAPE_ANY };
+
+static inline enum shape shape_of(const struct lane_window *p) {
+    if (p->w_column != 1 || p->columns < 2 || p->columns > 3) {
+        return SHAPE_ANY;
+    }
+    return p->columns == 2 ? SHAPE_ROWS_OF_2 : p->rows == 3 && p->w_row == 3 ? SHAPE_3X3 : SHAPE_ROWS_OF_3;
+}
+
+/* n neighbours in each row; n is a constant. */
+ALWAYS_INLINE struct sums add_rows(struct sums s, int32_t n, const struct lane_window *p, const uint8_t *map,
+                                   const lane_weight *w, bool is_signed) {
+    for (int32_t row = p->rows; row > 0; row--) {
+        s = add_taps(s, n, map, p->map_column, 0, w, is_signed);
+        map += p->map_row;
+        w += p->w_row;
+    }
+    return s;
+}
+
+/* s + products of a window of SHAPE_ANY and weights. */
+ALWAYS_INLINE struct sums add_any(struct sums s, const struct lane_window *p, const uint8_t *map, bool is_signed) {
+    const lane_weight *w = p->w;
+    int32_t left = p->columns;
+    for (; p->w_column == 1 && left >= 3; left -= 3) {
+        s = add_rows(s, 3, p, map, w, is_signed);
+        map += 3 * p->map_column;
+        w += 3;
+    }
+    if (p->w_column == 1 && left == 2) {
+        return add_rows(s, 2, p, map, w, is_signed);
+    }
+    for (; left > 0; left--) {
+        s = add_rows(s, 1, p, map, w, is_signed);
+        map += p->map_column;
+        w += p->w_column;
+    }
+    return s;
+}
+
+/* Functions of their own: the registers are for their loops. */
+__attribute__((noinline)) static void add_any_u8(struct sums *s, const struct lane_window *p, const uint8_t *map) {
+    *s = add_any(*s, p, map, false);
+}
+
+__attribute__((noinline)) static void add_any_i8(struct sums *s, const struct lane_window *p, const uint8_t *map) {
+    *s = add_any(*s, p, map, true);
+}
+
+/* s + products of a window's values and weights. */
+ALWAYS_INLINE struct sums add_window(struct sums s, enum shape shape, const struct lane_window *p, const uint8_t *map,
+                                     bool is_signed) {
+    if (shape == SHAPE_3X3) {
+        return add_taps(s, 9, map, p->map_column, p->map_row, p->w, is_signed);
+    }
+    if (shape == SHAPE_ROWS_OF_3) {
+        return add_rows(s, 3, p, map, p->w, is_signed);
+    }
+    if (shape == SHAPE_ROWS_OF_2) {
+        return add_rows(s, 2, p, map, p->w, is_signed);
+    }
+    if (is_signed) {
+        add_any_i8(&s, p, map);
+    } else {
+        add_any_u8(&s, p, map);
+    }
+    return s;
+}
 
 #endif

@@ -41,7 +41,8 @@ static inline int32_t saturate_16(int32_t x) {
 #if defined(__ARM_FEATURE_SAT)
     return __ssat(x, 16);
 #else
-    return x < INT16_MIN ? INT16_MIN : x > INT16_MAX ? INT16_MAX : x;
+    int16_t low = (int16_t)(x & 0xFFFF); /* mostly all of it */
+    return x == low ? x : x < 0 ? INT16_MIN : INT16_MAX;
 #endif
 }
 
