@@ -87,22 +87,50 @@ __attribute__((naked)) void fqt_rows_1x4(const union fqt_word *panel, const uint
     "smlad r7, r3, lr, r7\n"                                                                                           \
     "smlad r11, r3, r12, r11\n"
 
-#define DEFINE_COLUMNS_4X2(name, type, extend)                                                                         \
-    __attribute__((naked)) void name(const union fqt_word *panel, const type *bytes, int32_t quads, int32_t acc[8]) {  \
-        __asm__("add r2, r2, r2, lsl #1\n" /* a quad is 48 bytes */                                                    \
-                "add r2, r0, r2, lsl #4\n"                                                                             \
-                "push {r2-r11, r12, lr}\n"                                                                             \
-                "ldm r3, {r4-r11}\n"                                                                                   \
-                "1:\n" PAIR_4X2(extend) PAIR_4X2(extend) "ldr r2, [sp]\n"                                              \
-                                                         "cmp r0, r2\n"                                                \
-                                                         "bne 1b\n"                                                    \
-                                                         "pop {r2, r3}\n"                                              \
-                                                         "stm r3, {r4-r11}\n"                                          \
-                                                         "pop {r4-r11, r12, pc}\n");                                   \
-    }
+/* r2: the panel's end, whose quads are 48 bytes. */
+#define END_4X2                                                                                                        \
+    "add r2, r2, r2, lsl #1\n"                                                                                         \
+    "add r2, r0, r2, lsl #4\n"
+#define LOOP_4X2(extend)                                                                                               \
+    "1:\n" PAIR_4X2(extend) PAIR_4X2(extend) "ldr r2, [sp]\n"                                                          \
+                                             "cmp r0, r2\n"                                                            \
+                                             "bne 1b\n"
 
-DEFINE_COLUMNS_4X2(fqt_columns_4x2_u8, uint8_t, "uxtb16")
-DEFINE_COLUMNS_4X2(fqt_columns_4x2_s8, int8_t, "sxtb16")
+__attribute__((naked)) void fqt_columns_4x2_u8(const union fqt_word *panel, const uint8_t *bytes, int32_t quads,
+                                               int32_t acc[8]) {
+    __asm__(END_4X2 "push {r2-r11, r12, lr}\n"
+                    "ldm r3, {r4-r11}\n" LOOP_4X2("uxtb16") "pop {r2, r3}\n"
+                                                            "stm r3, {r4-r11}\n"
+                                                            "pop {r4-r11, r12, pc}\n");
+}
+
+/* Four sums times r12 onto the gradients at r1. */
+#define ADD_GRADIENTS(a, b, c, d)                                                                                      \
+    "ldrd r0, r2, [r1]\n"                                                                                              \
+    "mla " a ", " a ", r12, r0\n"                                                                                      \
+    "mla " b ", " b ", r12, r2\n"                                                                                      \
+    "ldrd r0, r2, [r1, #8]\n"                                                                                          \
+    "mla " c ", " c ", r12, r0\n"                                                                                      \
+    "mla " d ", " d ", r12, r2\n"                                                                                      \
+    "stm r1, {" a ", " b ", " c ", " d "}\n"
+
+__attribute__((naked)) void fqt_gradients(const union fqt_word *panel, const int8_t *e, int32_t quads,
+                                          int32_t *const gradients[2], int32_t factor) {
+    __asm__(END_4X2
+            "push {r2-r11, r12, lr}\n"
+            "movs r4, #0\n"
+            "movs r5, #0\n"
+            "movs r6, #0\n"
+            "movs r7, #0\n"
+            "mov r8, r4\n"
+            "mov r9, r4\n"
+            "mov r10, r4\n"
+            "mov r11, r4\n" LOOP_4X2(
+                "sxtb16") "pop {r2, r3}\n"
+                          "ldr r12, [sp, #40]\n"
+                          "ldr r1, [r3]\n" ADD_GRADIENTS("r4", "r5", "r6", "r7") "ldr r1, [r3, #4]\n" ADD_GRADIENTS(
+                              "r8", "r9", "r10", "r11") "pop {r4-r11, r12, pc}\n");
+}
 
 /* r0 panel, r1 bytes, r2 quads, r4-r7 sums, r8, r9, r11 bytes of two elements, r10 vector. */
 #define PAIR_1X4                                                                                                       \
@@ -236,26 +264,47 @@ int32_t fqt_fill_row(union fqt_word *panel, int32_t n, int32_t v, int32_t k, con
     return sum;
 }
 
-int32_t fqt_fill_column(union fqt_word *panel, int32_t n, int32_t v, int32_t p, const int8_t *e, int32_t count) {
-    int32_t i = 0;
+/* Quads of one vector; at: its word of the first pair, step: from pair to pair. Returns the errors' sum. */
+static int32_t fill_error_quads(union fqt_word *at, int32_t step, const int8_t *e, int32_t quads) {
     int32_t sum = 0;
-    for (; i < count && (p + i) % FQT_QUAD != 0; i++) {
-        fqt_set_column(panel, n, v, p + i, e[i]);
-        sum += e[i];
-    }
-    union fqt_word *at = panel + FQT_COLUMN_AT(n, p + i) + 2 + v;
-    for (; i + FQT_QUAD <= count; i += FQT_QUAD) {
-        uint32_t bytes = load(e + i);
+    for (; quads > 0; quads--) {
+        uint32_t bytes = load(e);
         int32_t even = __sxtb16((int32_t)bytes);
         int32_t odd = __sxtb16((int32_t)odd_bytes(bytes));
         at[0].word = even;
-        at[n + 2].word = odd;
+        at[step].word = odd;
         sum = __smlad(even, 0x00010001, __smlad(odd, 0x00010001, sum));
-        at += 2 * (n + 2);
+        at += 2 * step;
+        e += FQT_QUAD;
+    }
+    return sum;
+}
+
+static void fill_zero_quads(union fqt_word *at, int32_t step, int32_t quads) {
+    for (; quads > 0; quads--) {
+        at[0].word = 0;
+        at[step].word = 0;
+        at += 2 * step;
+    }
+}
+
+int32_t fqt_fill_column(union fqt_word *panel, int32_t n, int32_t v, int32_t p, const int8_t *e, int32_t count) {
+    int32_t sum = 0;
+    int32_t i = 0;
+    if (p % FQT_QUAD == 0) {
+        int32_t quads = count / FQT_QUAD;
+        union fqt_word *at = panel + FQT_COLUMN_AT(n, p) + 2 + v;
+        i = quads * FQT_QUAD;
+        if (e == NULL) {
+            fill_zero_quads(at, n + 2, quads);
+        } else {
+            sum = fill_error_quads(at, n + 2, e, quads);
+        }
     }
     for (; i < count; i++) {
-        fqt_set_column(panel, n, v, p + i, e[i]);
-        sum += e[i];
+        int32_t error = e == NULL ? 0 : e[i];
+        fqt_set_column(panel, n, v, p + i, error);
+        sum += error;
     }
     return sum;
 }
@@ -263,7 +312,7 @@ int32_t fqt_fill_column(union fqt_word *panel, int32_t n, int32_t v, int32_t p, 
 int32_t fqt_fill_errors(union fqt_word *panel, int32_t p, const int8_t *e, int32_t count, int32_t first, int32_t step,
                         int32_t *sum) {
     int32_t from = p;
-    int32_t total = *sum;
+    int32_t total = 0;
     for (int32_t i = 0; i < count; i++) {
         int32_t error = e[i];
         if (error != 0) {
