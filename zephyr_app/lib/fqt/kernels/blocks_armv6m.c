@@ -2,7 +2,6 @@
 /* The blocks for Cortex-M0 and M0+. In assembly, because a compiler leaves r8-r12 alone, where the sums have room: ADD
  * reaches them. */
 #include "blocks.h"
-#include <stddef.h>
 
 #ifdef FQT_BLOCKS_ARMV6M
 
@@ -213,19 +212,18 @@ int32_t fqt_fill_row(union fqt_word *panel, int32_t n, int32_t v, int32_t k, con
     return sum;
 }
 
-int32_t fqt_fill_column(union fqt_word *panel, int32_t n, int32_t v, int32_t p, const int8_t *e, int32_t count) {
-    int32_t sum = 0;
-    union fqt_word *at = panel + p * (n + 1) + v;
-    for (int32_t i = 0; i < count; i++) {
-        int32_t error = e == NULL ? 0 : e[i];
-        at->word = error;
-        sum += error;
-        at += n + 1;
-    }
-    return sum;
-}
+#define FILL_ERROR                                                                                                     \
+    "ldrsb r4, [r1, r7]\n"                                                                                             \
+    "adds r1, r1, #1\n"                                                                                                \
+    "cmp r4, #0\n"                                                                                                     \
+    "beq 3f\n"                                                                                                         \
+    "stm r0!, {r4, r5}\n"                                                                                              \
+    "adds r6, r6, r4\n"                                                                                                \
+    "3:\n"                                                                                                             \
+    "adds r5, r5, r3\n"
 
-/* r0 panel, r1 errors, r2 their end, r3 step, r4, r5 error and offset, r6 sum, r7 0. */
+/* An odd count starts in the middle. r0 panel, r1 errors, r2 their end, r3 step, r4, r5 error and offset, r6 sum, r7 0.
+ */
 __attribute__((naked)) static union fqt_word *fill_errors(union fqt_word *panel, const int8_t *e, const int8_t *end,
                                                           int32_t step, int32_t first, int32_t *sum) {
     __asm__(".syntax unified\n"
@@ -233,19 +231,13 @@ __attribute__((naked)) static union fqt_word *fill_errors(union fqt_word *panel,
             "ldr r5, [sp, #20]\n"
             "movs r6, #0\n"
             "movs r7, #0\n"
-            "b 3f\n"
-            "1:\n"
-            "ldrsb r4, [r1, r7]\n"
-            "adds r1, r1, #1\n"
-            "cmp r4, #0\n"
-            "beq 2f\n"
-            "stm r0!, {r4, r5}\n"
-            "adds r6, r6, r4\n"
-            "2:\n"
-            "adds r5, r5, r3\n"
-            "3:\n"
-            "cmp r1, r2\n"
+            "subs r4, r2, r1\n"
+            "beq 4f\n"
+            "lsls r4, r4, #31\n"
+            "bne 2f\n"
+            "1:\n" FILL_ERROR "2:\n" FILL_ERROR "cmp r1, r2\n"
             "bne 1b\n"
+            "4:\n"
             "ldr r1, [sp, #24]\n"
             "str r6, [r1]\n"
             "pop {r4-r7, pc}\n");

@@ -264,6 +264,40 @@ int32_t fqt_fill_row(union fqt_word *panel, int32_t n, int32_t v, int32_t k, con
     return sum;
 }
 
+/* A quad of an error vector: its halves to `even` and `odd`, its sum onto `sum`; r4 holds (1, 1). */
+#define ERROR_QUAD(e, even, odd, sum)                                                                                  \
+    "ldr " odd ", [" e "], #4\n"                                                                                       \
+    "sxtb16 " even ", " odd "\n"                                                                                       \
+    "sxtb16 " odd ", " odd ", ror #8\n"                                                                                \
+    "smlad " sum ", " even ", r4, " sum "\n"                                                                           \
+    "smlad " sum ", " odd ", r4, " sum "\n"
+#define ERROR_QUADS                                                                                                    \
+    ERROR_QUAD("r1", "r8", "r10", "r5")                                                                                \
+    ERROR_QUAD("r2", "r9", "r11", "r6")                                                                                \
+    "strd r8, r9, [r0], #24\n"                                                                                         \
+    "strd r10, r11, [r0], #24\n"
+
+/* Quads of two neighbouring vectors of four; r0 at: the first one's word of the first pair, r1 and r2 errors, r3 quads,
+ * sums: where to put theirs. */
+__attribute__((naked)) static void fill_two_vectors(union fqt_word *at, const int8_t *e0, const int8_t *e1,
+                                                    int32_t quads, int32_t sums[2]) {
+    __asm__("push {r4-r11}\n"
+            "mov r4, #0x00010001\n"
+            "movs r5, #0\n"
+            "movs r6, #0\n"
+            "subs r3, r3, #2\n"
+            "blt 2f\n"
+            "1:\n" ERROR_QUADS ERROR_QUADS "subs r3, r3, #2\n"
+            "bge 1b\n"
+            "2:\n"
+            "adds r3, r3, #2\n"
+            "beq 3f\n" ERROR_QUADS "3:\n"
+            "ldr r3, [sp, #32]\n"
+            "strd r5, r6, [r3]\n"
+            "pop {r4-r11}\n"
+            "bx lr\n");
+}
+
 /* Quads of one vector; at: its word of the first pair, step: from pair to pair. Returns the errors' sum. */
 static int32_t fill_error_quads(union fqt_word *at, int32_t step, const int8_t *e, int32_t quads) {
     int32_t sum = 0;
@@ -288,7 +322,7 @@ static void fill_zero_quads(union fqt_word *at, int32_t step, int32_t quads) {
     }
 }
 
-int32_t fqt_fill_column(union fqt_word *panel, int32_t n, int32_t v, int32_t p, const int8_t *e, int32_t count) {
+static int32_t fill_column(union fqt_word *panel, int32_t n, int32_t v, int32_t p, const int8_t *e, int32_t count) {
     int32_t sum = 0;
     int32_t i = 0;
     if (p % FQT_QUAD == 0) {
@@ -307,6 +341,19 @@ int32_t fqt_fill_column(union fqt_word *panel, int32_t n, int32_t v, int32_t p, 
         sum += error;
     }
     return sum;
+}
+
+void fqt_fill_columns(union fqt_word *panel, int32_t p, const int8_t *const e[4], int32_t j, int32_t count,
+                      int32_t sums[4]) {
+    for (int32_t v = 0; v < 4; v += 2) {
+        if (p % FQT_QUAD == 0 && count % FQT_QUAD == 0 && e[v] != NULL && e[v + 1] != NULL) {
+            union fqt_word *at = panel + FQT_COLUMN_AT(4, p) + 2 + v;
+            fill_two_vectors(at, e[v] + j, e[v + 1] + j, count / FQT_QUAD, sums + v);
+        } else {
+            sums[v] = fill_column(panel, 4, v, p, e[v] == NULL ? NULL : e[v] + j, count);
+            sums[v + 1] = fill_column(panel, 4, v + 1, p, e[v + 1] == NULL ? NULL : e[v + 1] + j, count);
+        }
+    }
 }
 
 int32_t fqt_fill_errors(union fqt_word *panel, int32_t p, const int8_t *e, int32_t count, int32_t first, int32_t step,

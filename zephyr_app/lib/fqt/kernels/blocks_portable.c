@@ -84,14 +84,16 @@ int32_t fqt_fill_row(union fqt_word *panel, int32_t n, int32_t v, int32_t k, con
     return sum;
 }
 
-int32_t fqt_fill_column(union fqt_word *panel, int32_t n, int32_t v, int32_t p, const int8_t *e, int32_t count) {
-    int32_t sum = 0;
-    for (int32_t i = 0; i < count; i++) {
-        int32_t error = e == NULL ? 0 : e[i];
-        fqt_set_column(panel, n, v, p + i, error);
-        sum += error;
+void fqt_fill_columns(union fqt_word *panel, int32_t p, const int8_t *const e[4], int32_t j, int32_t count,
+                      int32_t sums[4]) {
+    for (int32_t v = 0; v < 4; v++) {
+        sums[v] = 0;
+        for (int32_t i = 0; i < count; i++) {
+            int32_t error = e[v] == NULL ? 0 : e[v][j + i];
+            fqt_set_column(panel, 4, v, p + i, error);
+            sums[v] += error;
+        }
     }
-    return sum;
 }
 
 int32_t fqt_fill_errors(union fqt_word *panel, int32_t p, const int8_t *e, int32_t count, int32_t first, int32_t step,

@@ -7,7 +7,7 @@
 
 #ifdef FQT_BLOCKS
 
-#define SUMS (16 * FQT_ERROR_VECTORS < 32 ? 32 : 16 * FQT_ERROR_VECTORS) /* between two fillings of the panel */
+#define SUMS (FQT_ERROR_VECTORS > 1 ? 128 : 64) /* between two fillings of the panel */
 
 struct errors {
     const struct fqt_geometry *g;
@@ -80,21 +80,35 @@ static inline int32_t read_by(int32_t distance, int32_t stride, int32_t size) {
     return distance < size ? distance : -1;
 }
 
-/* Elements p.. of vector v: errors of columns j.. of e. */
-static void put_errors(const struct errors *errors, struct gathered *panel, int32_t v, int32_t p, const int8_t *e,
-                       int32_t j, int32_t count) {
+/* Elements p..: errors of columns j.. of e, times their grids' shares. */
+static void put_scaled_errors(const struct errors *errors, struct gathered *panel, int32_t p, const int8_t *const *e,
+                              int32_t j, int32_t count) {
     const struct fqt_error_quantization *q = errors->q;
-    if (q->grids == 1 || e == NULL) {
-        const int8_t *from = e == NULL ? NULL : e + j;
-        panel->zero_sums[v] += fqt_fill_column(panel->panel, panel->n, v, p, from, count) * q->zero_w[0];
-    } else {
-        for (int32_t i = 0; i < count; i++) {
-            int32_t grid = fqt_kept_channel(errors->kept, j + i);
-            int32_t error = e[j + i] * q->factors[grid];
+    for (int32_t i = 0; i < count; i++) {
+        int32_t grid = fqt_grid_index(q->grids, fqt_kept_channel(errors->kept, j + i));
+        int32_t factor = q->factors[grid];
+        int32_t zero_w = q->zero_w[grid];
+        for (int32_t v = 0; v < panel->n; v++) {
+            int32_t error = e[v] == NULL ? 0 : e[v][j + i] * factor;
             fqt_set_column(panel->panel, panel->n, v, p + i, error);
-            panel->zero_sums[v] += error * q->zero_w[grid];
+            panel->zero_sums[v] += error * zero_w;
         }
     }
+}
+
+static void put_errors(const struct errors *errors, struct gathered *panel, int32_t p, const int8_t *const *e,
+                       int32_t j, int32_t count) {
+#ifdef FQT_PAIRED
+    if (panel->n == 4 && errors->q->grids == 1) {
+        int32_t sums[4];
+        fqt_fill_columns(panel->panel, p, e, j, count, sums);
+        for (int32_t v = 0; v < 4; v++) {
+            panel->zero_sums[v] += sums[v] * errors->q->zero_w[0];
+        }
+        return;
+    }
+#endif
+    put_scaled_errors(errors, panel, p, e, j, count);
 }
 
 /* Adds what the positions gather over one tap, e: each one's errors or NULL. */
@@ -124,9 +138,7 @@ __attribute__((noinline)) static void gather_tap(const struct errors *errors, st
                 fqt_set_offset(panel->panel, panel->n, panel->count + i, offset);
             }
         }
-        for (int32_t v = 0; v < panel->n; v++) {
-            put_errors(errors, panel, v, panel->count, e[v], j, count);
-        }
+        put_errors(errors, panel, panel->count, e, j, count);
         panel->count += count;
         j += count;
     }
@@ -178,9 +190,9 @@ __attribute__((noinline)) static int32_t finish(const struct fqt_error_quantizat
         if (*x - first < passing) {
             least = fqt_min(least, *sums);
             greatest = fqt_max(greatest, *sums);
-            error = fqt_clamp(fqt_requantize_raised(*sums + plus, requantizer), -FQT_ERROR_MAX, FQT_ERROR_MAX);
+            error = fqt_requantize_raised(*sums + plus, requantizer);
         }
-        *dx++ = (int8_t)error;
+        *dx++ = (int8_t)fqt_clamp(error, -FQT_ERROR_MAX, FQT_ERROR_MAX);
         sums += step;
     }
     return fqt_max(greatest - minus, minus - least);
