@@ -35,6 +35,8 @@
 #define FQT_GRADIENT_VECTORS 2
 #endif
 
+#ifdef FQT_BLOCKS
+
 #define FQT_QUAD 4 /* panels are filled up to a multiple of this */
 
 /* An element of a panel. */
@@ -174,5 +176,7 @@ void fqt_columns_4x2_u8(const union fqt_word *panel, const uint8_t *bytes, int32
 /* gradients[column][v] += factor sum panel[v][p] e[offset p + column], for FQT_GRADIENT_VECTORS and two columns. */
 void fqt_gradients(const union fqt_word *panel, const int8_t *e, int32_t quads, int32_t *const gradients[2],
                    int32_t factor);
+
+#endif
 
 #endif

@@ -15,6 +15,7 @@ struct errors {
     const struct fqt_channels *kept;
     const int8_t *e;
     int32_t columns; /* of e */
+    bool scaled;     /* whether a grid's share is not 1 */
 };
 
 /* What a panel holds: the errors that n input positions gather. */
@@ -99,7 +100,7 @@ static void put_scaled_errors(const struct errors *errors, struct gathered *pane
 static void put_errors(const struct errors *errors, struct gathered *panel, int32_t p, const int8_t *const *e,
                        int32_t j, int32_t count) {
 #ifdef FQT_PAIRED
-    if (panel->n == 4 && errors->q->grids == 1) {
+    if (panel->n == 4 && !errors->scaled) {
         int32_t sums[4];
         fqt_fill_columns(panel->panel, p, e, j, count, sums);
         for (int32_t v = 0; v < 4; v++) {
@@ -122,7 +123,7 @@ __attribute__((noinline)) static void gather_tap(const struct errors *errors, st
             panel->whole = false;
         }
         int32_t count = fqt_min(errors->columns - j, fqt_column_capacity(panel->n) - panel->count);
-        if (panel->n == 1 && errors->kept == NULL && errors->q->grids == 1) {
+        if (panel->n == 1 && errors->kept == NULL && !errors->scaled) {
             int32_t sum;
             panel->count +=
                 fqt_fill_errors(panel->panel, panel->count, e[0] + j, count, tap + j * fan_in, fan_in, &sum);
@@ -248,7 +249,7 @@ static int32_t send_to_every_stride(const struct errors *errors, int32_t first_y
 int32_t fqt_conv2d_backward_input_u8(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
                                      const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx,
                                      const struct fqt_channels *kept) {
-    const struct errors errors = {g, q, kept, e, fqt_n_kept(kept, g->out_c)};
+    const struct errors errors = {g, q, kept, e, fqt_n_kept(kept, g->out_c), q->grids > 1 || q->factors[0] != 1};
     int32_t largest = 0;
     for (int32_t iy = 0; iy < fqt_min(g->stride_h, g->in_h); iy++) {
         for (int32_t ix = 0; ix < fqt_min(g->stride_w, g->in_w); ix++) {
