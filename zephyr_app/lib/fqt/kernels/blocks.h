@@ -35,6 +35,8 @@
 #define FQT_GRADIENT_VECTORS 2
 #endif
 
+#ifdef FQT_BLOCKS
+
 #define FQT_QUAD 4 /* panels are filled up to a multiple of this */
 
 /* An element of a panel. */
@@ -128,20 +130,23 @@ static inline int32_t fqt_column_capacity(int32_t n) {
 /* Zeroes words, 4 * quads of them. A C library's memset() may go byte by byte. */
 void fqt_clear(void *words, int32_t quads);
 
+#ifdef FQT_PAIRED
+/* Elements p.. of four vectors: errors from e[v] + j, 0 where e[v] is NULL; puts their sums. */
+void fqt_fill_columns(union fqt_word *panel, int32_t p, const int8_t *const e[4], int32_t j, int32_t count,
+                      int32_t sums[4]);
+#endif
+
 /* Offsets of elements p..: first, first + step, ... */
 void fqt_fill_offsets(union fqt_word *panel, int32_t n, int32_t p, int32_t first, int32_t step, int32_t count);
 
-/* ---- Filling panels; both return the sum of what they put ---- */
+/* ---- Filling panels ---- */
 
-/* Elements k.. of vector v of n: x - zero. */
+/* Elements k.. of vector v of n: x - zero. Returns their sum. */
 int32_t fqt_fill_row(union fqt_word *panel, int32_t n, int32_t v, int32_t k, const uint8_t *x, int32_t count,
                      int32_t zero);
 
-/* Elements p.. of vector v of n: errors. */
-int32_t fqt_fill_column(union fqt_word *panel, int32_t n, int32_t v, int32_t p, const int8_t *e, int32_t count);
-
 /* Elements p.. of a panel of one vector: those of `count` errors that are not 0, with offsets first, first + step, ...
- * of all. Adds them to the sum; returns how many they are. */
+ * of all. Puts their sum; returns how many they are. */
 int32_t fqt_fill_errors(union fqt_word *panel, int32_t p, const int8_t *e, int32_t count, int32_t first, int32_t step,
                         int32_t *sum);
 
@@ -166,11 +171,12 @@ void fqt_rows_2x2(const union fqt_word *panel, const uint8_t *const rows[2], int
 /* acc[column][v] += sum panel[v][p] bytes[offset p + column], for four vectors and two columns. */
 void fqt_columns_4x2_u8(const union fqt_word *panel, const uint8_t *bytes, int32_t quads, int32_t acc[8]);
 
-/* The same with signed bytes. */
-void fqt_columns_4x2_s8(const union fqt_word *panel, const int8_t *bytes, int32_t quads, int32_t acc[8]);
-#else
-/* acc[column][v] += sum panel[v][p] bytes[offset p + column], for two vectors and columns. */
-void fqt_columns_2x2_s8(const union fqt_word *panel, const int8_t *bytes, int32_t quads, int32_t acc[4]);
+#endif
+
+/* gradients[column][v] += factor sum panel[v][p] e[offset p + column], for FQT_GRADIENT_VECTORS and two columns. */
+void fqt_gradients(const union fqt_word *panel, const int8_t *e, int32_t quads, int32_t *const gradients[2],
+                   int32_t factor);
+
 #endif
 
 #endif

@@ -104,17 +104,37 @@ __attribute__((naked)) void fqt_columns_1x4(const union fqt_word *panel, const u
     "muls r4, r6, r4\n"                                                                                                \
     "add r11, r11, r4\n"
 
+/* Two sums times r2 onto gradients. */
+#define ADD_GRADIENTS(a, b, gradients)                                                                                 \
+    "mov r4, " a "\n"                                                                                                  \
+    "mov r5, " b "\n"                                                                                                  \
+    "muls r4, r2, r4\n"                                                                                                \
+    "muls r5, r2, r5\n"                                                                                                \
+    "ldr r6, [" gradients "]\n"                                                                                        \
+    "ldr r7, [" gradients ", #4]\n"                                                                                    \
+    "adds r4, r4, r6\n"                                                                                                \
+    "adds r5, r5, r7\n"                                                                                                \
+    "stm " gradients "!, {r4, r5}\n"
+
 /* r0 panel, r12 its end. */
-__attribute__((naked)) void fqt_columns_2x2_s8(const union fqt_word *panel, const int8_t *bytes, int32_t quads,
-                                               int32_t acc[4]) {
-    __asm__(SAVE LOAD_SUMS "lsls r3, r2, #4\n" /* a quad is 48 bytes */
-                           "lsls r2, r2, #5\n"
-                           "adds r3, r3, r2\n"
-                           "adds r3, r3, r0\n"
-                           "mov r12, r3\n"
-                           "adds r2, r1, #1\n"
-                           "1:\n" COLUMNS_2X2 COLUMNS_2X2 COLUMNS_2X2 COLUMNS_2X2 "cmp r0, r12\n"
-                           "bne 1b\n" STORE_SUMS RESTORE);
+__attribute__((naked)) void fqt_gradients(const union fqt_word *panel, const int8_t *e, int32_t quads,
+                                          int32_t *const gradients[2], int32_t factor) {
+    __asm__(SAVE "movs r4, #0\n"
+                 "mov r8, r4\n"
+                 "mov r9, r4\n"
+                 "mov r10, r4\n"
+                 "mov r11, r4\n"
+                 "lsls r3, r2, #4\n" /* a quad is 48 bytes */
+                 "lsls r2, r2, #5\n"
+                 "adds r3, r3, r2\n"
+                 "adds r3, r3, r0\n"
+                 "mov r12, r3\n"
+                 "adds r2, r1, #1\n"
+                 "1:\n" COLUMNS_2X2 COLUMNS_2X2 COLUMNS_2X2 COLUMNS_2X2 "cmp r0, r12\n"
+                 "bne 1b\n"
+                 "ldr r3, [sp, #16]\n"
+                 "ldr r2, [sp, #40]\n"
+                 "ldm r3!, {r0, r1}\n" ADD_GRADIENTS("r8", "r9", "r0") ADD_GRADIENTS("r10", "r11", "r1") RESTORE);
 }
 
 #define ADD_PRODUCT(element, at)                                                                                       \
@@ -192,34 +212,41 @@ int32_t fqt_fill_row(union fqt_word *panel, int32_t n, int32_t v, int32_t k, con
     return sum;
 }
 
-int32_t fqt_fill_column(union fqt_word *panel, int32_t n, int32_t v, int32_t p, const int8_t *e, int32_t count) {
-    int32_t sum = 0;
-    union fqt_word *at = panel + p * (n + 1) + v;
-    for (int32_t i = 0; i < count; i++) {
-        int32_t error = e[i];
-        at->word = error;
-        sum += error;
-        at += n + 1;
-    }
-    return sum;
+#define FILL_ERROR                                                                                                     \
+    "ldrsb r4, [r1, r7]\n"                                                                                             \
+    "adds r1, r1, #1\n"                                                                                                \
+    "cmp r4, #0\n"                                                                                                     \
+    "beq 3f\n"                                                                                                         \
+    "stm r0!, {r4, r5}\n"                                                                                              \
+    "adds r6, r6, r4\n"                                                                                                \
+    "3:\n"                                                                                                             \
+    "adds r5, r5, r3\n"
+
+/* An odd count starts in the middle. r0 panel, r1 errors, r2 their end, r3 step, r4, r5 error and offset, r6 sum, r7 0.
+ */
+__attribute__((naked)) static union fqt_word *fill_errors(union fqt_word *panel, const int8_t *e, const int8_t *end,
+                                                          int32_t step, int32_t first, int32_t *sum) {
+    __asm__(".syntax unified\n"
+            "push {r4-r7, lr}\n"
+            "ldr r5, [sp, #20]\n"
+            "movs r6, #0\n"
+            "movs r7, #0\n"
+            "subs r4, r2, r1\n"
+            "beq 4f\n"
+            "lsls r4, r4, #31\n"
+            "bne 2f\n"
+            "1:\n" FILL_ERROR "2:\n" FILL_ERROR "cmp r1, r2\n"
+            "bne 1b\n"
+            "4:\n"
+            "ldr r1, [sp, #24]\n"
+            "str r6, [r1]\n"
+            "pop {r4-r7, pc}\n");
 }
 
 int32_t fqt_fill_errors(union fqt_word *panel, int32_t p, const int8_t *e, int32_t count, int32_t first, int32_t step,
                         int32_t *sum) {
-    int32_t from = p;
-    int32_t total = *sum;
-    for (int32_t i = 0; i < count; i++) {
-        int32_t error = e[i];
-        if (error != 0) {
-            fqt_set_column(panel, 1, 0, p, error);
-            fqt_set_offset(panel, 1, p, first);
-            total += error;
-            p++;
-        }
-        first += step;
-    }
-    *sum = total;
-    return p - from;
+    union fqt_word *from = panel + 2 * p;
+    return (fill_errors(from, e, e + count, step, first, sum) - from) / 2;
 }
 
 void fqt_fill_neighbours(union fqt_word *panel, int32_t p, const uint8_t *x, int32_t step, int32_t count,

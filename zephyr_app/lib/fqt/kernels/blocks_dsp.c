@@ -87,22 +87,50 @@ __attribute__((naked)) void fqt_rows_1x4(const union fqt_word *panel, const uint
     "smlad r7, r3, lr, r7\n"                                                                                           \
     "smlad r11, r3, r12, r11\n"
 
-#define DEFINE_COLUMNS_4X2(name, type, extend)                                                                         \
-    __attribute__((naked)) void name(const union fqt_word *panel, const type *bytes, int32_t quads, int32_t acc[8]) {  \
-        __asm__("add r2, r2, r2, lsl #1\n" /* a quad is 48 bytes */                                                    \
-                "add r2, r0, r2, lsl #4\n"                                                                             \
-                "push {r2-r11, r12, lr}\n"                                                                             \
-                "ldm r3, {r4-r11}\n"                                                                                   \
-                "1:\n" PAIR_4X2(extend) PAIR_4X2(extend) "ldr r2, [sp]\n"                                              \
-                                                         "cmp r0, r2\n"                                                \
-                                                         "bne 1b\n"                                                    \
-                                                         "pop {r2, r3}\n"                                              \
-                                                         "stm r3, {r4-r11}\n"                                          \
-                                                         "pop {r4-r11, r12, pc}\n");                                   \
-    }
+/* r2: the panel's end, whose quads are 48 bytes. */
+#define END_4X2                                                                                                        \
+    "add r2, r2, r2, lsl #1\n"                                                                                         \
+    "add r2, r0, r2, lsl #4\n"
+#define LOOP_4X2(extend)                                                                                               \
+    "1:\n" PAIR_4X2(extend) PAIR_4X2(extend) "ldr r2, [sp]\n"                                                          \
+                                             "cmp r0, r2\n"                                                            \
+                                             "bne 1b\n"
 
-DEFINE_COLUMNS_4X2(fqt_columns_4x2_u8, uint8_t, "uxtb16")
-DEFINE_COLUMNS_4X2(fqt_columns_4x2_s8, int8_t, "sxtb16")
+__attribute__((naked)) void fqt_columns_4x2_u8(const union fqt_word *panel, const uint8_t *bytes, int32_t quads,
+                                               int32_t acc[8]) {
+    __asm__(END_4X2 "push {r2-r11, r12, lr}\n"
+                    "ldm r3, {r4-r11}\n" LOOP_4X2("uxtb16") "pop {r2, r3}\n"
+                                                            "stm r3, {r4-r11}\n"
+                                                            "pop {r4-r11, r12, pc}\n");
+}
+
+/* Four sums times r12 onto the gradients at r1. */
+#define ADD_GRADIENTS(a, b, c, d)                                                                                      \
+    "ldrd r0, r2, [r1]\n"                                                                                              \
+    "mla " a ", " a ", r12, r0\n"                                                                                      \
+    "mla " b ", " b ", r12, r2\n"                                                                                      \
+    "ldrd r0, r2, [r1, #8]\n"                                                                                          \
+    "mla " c ", " c ", r12, r0\n"                                                                                      \
+    "mla " d ", " d ", r12, r2\n"                                                                                      \
+    "stm r1, {" a ", " b ", " c ", " d "}\n"
+
+__attribute__((naked)) void fqt_gradients(const union fqt_word *panel, const int8_t *e, int32_t quads,
+                                          int32_t *const gradients[2], int32_t factor) {
+    __asm__(END_4X2
+            "push {r2-r11, r12, lr}\n"
+            "movs r4, #0\n"
+            "movs r5, #0\n"
+            "movs r6, #0\n"
+            "movs r7, #0\n"
+            "mov r8, r4\n"
+            "mov r9, r4\n"
+            "mov r10, r4\n"
+            "mov r11, r4\n" LOOP_4X2(
+                "sxtb16") "pop {r2, r3}\n"
+                          "ldr r12, [sp, #40]\n"
+                          "ldr r1, [r3]\n" ADD_GRADIENTS("r4", "r5", "r6", "r7") "ldr r1, [r3, #4]\n" ADD_GRADIENTS(
+                              "r8", "r9", "r10", "r11") "pop {r4-r11, r12, pc}\n");
+}
 
 /* r0 panel, r1 bytes, r2 quads, r4-r7 sums, r8, r9, r11 bytes of two elements, r10 vector. */
 #define PAIR_1X4                                                                                                       \
@@ -236,34 +264,102 @@ int32_t fqt_fill_row(union fqt_word *panel, int32_t n, int32_t v, int32_t k, con
     return sum;
 }
 
-int32_t fqt_fill_column(union fqt_word *panel, int32_t n, int32_t v, int32_t p, const int8_t *e, int32_t count) {
-    int32_t i = 0;
+/* A quad of an error vector: its halves to `even` and `odd`, its sum onto `sum`; r4 holds (1, 1). */
+#define ERROR_QUAD(e, even, odd, sum)                                                                                  \
+    "ldr " odd ", [" e "], #4\n"                                                                                       \
+    "sxtb16 " even ", " odd "\n"                                                                                       \
+    "sxtb16 " odd ", " odd ", ror #8\n"                                                                                \
+    "smlad " sum ", " even ", r4, " sum "\n"                                                                           \
+    "smlad " sum ", " odd ", r4, " sum "\n"
+#define ERROR_QUADS                                                                                                    \
+    ERROR_QUAD("r1", "r8", "r10", "r5")                                                                                \
+    ERROR_QUAD("r2", "r9", "r11", "r6")                                                                                \
+    "strd r8, r9, [r0], #24\n"                                                                                         \
+    "strd r10, r11, [r0], #24\n"
+
+/* Quads of two neighbouring vectors of four; r0 at: the first one's word of the first pair, r1 and r2 errors, r3 quads,
+ * sums: where to put theirs. */
+__attribute__((naked)) static void fill_two_vectors(union fqt_word *at, const int8_t *e0, const int8_t *e1,
+                                                    int32_t quads, int32_t sums[2]) {
+    __asm__("push {r4-r11}\n"
+            "mov r4, #0x00010001\n"
+            "movs r5, #0\n"
+            "movs r6, #0\n"
+            "subs r3, r3, #2\n"
+            "blt 2f\n"
+            "1:\n" ERROR_QUADS ERROR_QUADS "subs r3, r3, #2\n"
+            "bge 1b\n"
+            "2:\n"
+            "adds r3, r3, #2\n"
+            "beq 3f\n" ERROR_QUADS "3:\n"
+            "ldr r3, [sp, #32]\n"
+            "strd r5, r6, [r3]\n"
+            "pop {r4-r11}\n"
+            "bx lr\n");
+}
+
+/* Quads of one vector; at: its word of the first pair, step: from pair to pair. Returns the errors' sum. */
+static int32_t fill_error_quads(union fqt_word *at, int32_t step, const int8_t *e, int32_t quads) {
     int32_t sum = 0;
-    for (; i < count && (p + i) % FQT_QUAD != 0; i++) {
-        fqt_set_column(panel, n, v, p + i, e[i]);
-        sum += e[i];
-    }
-    union fqt_word *at = panel + FQT_COLUMN_AT(n, p + i) + 2 + v;
-    for (; i + FQT_QUAD <= count; i += FQT_QUAD) {
-        uint32_t bytes = load(e + i);
+    for (; quads > 0; quads--) {
+        uint32_t bytes = load(e);
         int32_t even = __sxtb16((int32_t)bytes);
         int32_t odd = __sxtb16((int32_t)odd_bytes(bytes));
         at[0].word = even;
-        at[n + 2].word = odd;
+        at[step].word = odd;
         sum = __smlad(even, 0x00010001, __smlad(odd, 0x00010001, sum));
-        at += 2 * (n + 2);
-    }
-    for (; i < count; i++) {
-        fqt_set_column(panel, n, v, p + i, e[i]);
-        sum += e[i];
+        at += 2 * step;
+        e += FQT_QUAD;
     }
     return sum;
+}
+
+static void fill_zero_quads(union fqt_word *at, int32_t step, int32_t quads) {
+    for (; quads > 0; quads--) {
+        at[0].word = 0;
+        at[step].word = 0;
+        at += 2 * step;
+    }
+}
+
+static int32_t fill_column(union fqt_word *panel, int32_t n, int32_t v, int32_t p, const int8_t *e, int32_t count) {
+    int32_t sum = 0;
+    int32_t i = 0;
+    if (p % FQT_QUAD == 0) {
+        int32_t quads = count / FQT_QUAD;
+        union fqt_word *at = panel + FQT_COLUMN_AT(n, p) + 2 + v;
+        i = quads * FQT_QUAD;
+        if (e == NULL) {
+            fill_zero_quads(at, n + 2, quads);
+        } else {
+            sum = fill_error_quads(at, n + 2, e, quads);
+        }
+    }
+    for (; i < count; i++) {
+        int32_t error = e == NULL ? 0 : e[i];
+        fqt_set_column(panel, n, v, p + i, error);
+        sum += error;
+    }
+    return sum;
+}
+
+void fqt_fill_columns(union fqt_word *panel, int32_t p, const int8_t *const e[4], int32_t j, int32_t count,
+                      int32_t sums[4]) {
+    for (int32_t v = 0; v < 4; v += 2) {
+        if (p % FQT_QUAD == 0 && count % FQT_QUAD == 0 && e[v] != NULL && e[v + 1] != NULL) {
+            union fqt_word *at = panel + FQT_COLUMN_AT(4, p) + 2 + v;
+            fill_two_vectors(at, e[v] + j, e[v + 1] + j, count / FQT_QUAD, sums + v);
+        } else {
+            sums[v] = fill_column(panel, 4, v, p, e[v] == NULL ? NULL : e[v] + j, count);
+            sums[v + 1] = fill_column(panel, 4, v + 1, p, e[v + 1] == NULL ? NULL : e[v + 1] + j, count);
+        }
+    }
 }
 
 int32_t fqt_fill_errors(union fqt_word *panel, int32_t p, const int8_t *e, int32_t count, int32_t first, int32_t step,
                         int32_t *sum) {
     int32_t from = p;
-    int32_t total = *sum;
+    int32_t total = 0;
     for (int32_t i = 0; i < count; i++) {
         int32_t error = e[i];
         if (error != 0) {

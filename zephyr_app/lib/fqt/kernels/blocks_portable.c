@@ -24,20 +24,38 @@ void fqt_rows_2x2(const union fqt_word *panel, const uint8_t *const row[2], int3
     rows(panel, row, 2, 2, quads, acc);
 }
 
-#define DEFINE_COLUMNS(name, type, n, columns)                                                                         \
-    void name(const union fqt_word *panel, const type *bytes, int32_t quads, int32_t acc[(n) * (columns)]) {           \
-        for (int32_t c = 0; c < (columns); c++) {                                                                      \
-            for (int32_t v = 0; v < (n); v++) {                                                                        \
-                for (int32_t p = 0; p < quads * FQT_QUAD; p++) {                                                       \
-                    acc[c * (n) + v] += fqt_column(panel, n, v, p) * bytes[fqt_offset(panel, n, p) + c];               \
-                }                                                                                                      \
-            }                                                                                                          \
-        }                                                                                                              \
+static void columns(const union fqt_word *panel, int32_t n, const uint8_t *bytes, int32_t n_columns, int32_t quads,
+                    int32_t *acc) {
+    for (int32_t c = 0; c < n_columns; c++) {
+        for (int32_t v = 0; v < n; v++) {
+            for (int32_t p = 0; p < quads * FQT_QUAD; p++) {
+                acc[c * n + v] += fqt_column(panel, n, v, p) * bytes[fqt_offset(panel, n, p) + c];
+            }
+        }
     }
+}
 
-DEFINE_COLUMNS(fqt_columns_1x4, uint8_t, 1, 4)
-DEFINE_COLUMNS(fqt_columns_4x2_u8, uint8_t, 4, 2)
-DEFINE_COLUMNS(fqt_columns_4x2_s8, int8_t, 4, 2)
+void fqt_columns_1x4(const union fqt_word *panel, const uint8_t *bytes, int32_t quads, int32_t acc[4]) {
+    columns(panel, 1, bytes, 4, quads, acc);
+}
+
+void fqt_columns_4x2_u8(const union fqt_word *panel, const uint8_t *bytes, int32_t quads, int32_t acc[8]) {
+    columns(panel, 4, bytes, 2, quads, acc);
+}
+
+void fqt_gradients(const union fqt_word *panel, const int8_t *e, int32_t quads, int32_t *const gradients[2],
+                   int32_t factor) {
+    for (int32_t c = 0; c < 2; c++) {
+        for (int32_t v = 0; v < FQT_GRADIENT_VECTORS; v++) {
+            int32_t sum = 0;
+            for (int32_t p = 0; p < quads * FQT_QUAD; p++) {
+                sum +=
+                    fqt_column(panel, FQT_GRADIENT_VECTORS, v, p) * e[fqt_offset(panel, FQT_GRADIENT_VECTORS, p) + c];
+            }
+            gradients[c][v] += factor * sum;
+        }
+    }
+}
 
 void fqt_rank_one(int32_t *gradient, const union fqt_word *panel, int32_t factor, int32_t quads) {
     for (int32_t k = 0; k < quads * FQT_QUAD; k++) {
@@ -66,19 +84,22 @@ int32_t fqt_fill_row(union fqt_word *panel, int32_t n, int32_t v, int32_t k, con
     return sum;
 }
 
-int32_t fqt_fill_column(union fqt_word *panel, int32_t n, int32_t v, int32_t p, const int8_t *e, int32_t count) {
-    int32_t sum = 0;
-    for (int32_t i = 0; i < count; i++) {
-        fqt_set_column(panel, n, v, p + i, e[i]);
-        sum += e[i];
+void fqt_fill_columns(union fqt_word *panel, int32_t p, const int8_t *const e[4], int32_t j, int32_t count,
+                      int32_t sums[4]) {
+    for (int32_t v = 0; v < 4; v++) {
+        sums[v] = 0;
+        for (int32_t i = 0; i < count; i++) {
+            int32_t error = e[v] == NULL ? 0 : e[v][j + i];
+            fqt_set_column(panel, 4, v, p + i, error);
+            sums[v] += error;
+        }
     }
-    return sum;
 }
 
 int32_t fqt_fill_errors(union fqt_word *panel, int32_t p, const int8_t *e, int32_t count, int32_t first, int32_t step,
                         int32_t *sum) {
     int32_t from = p;
-    int32_t total = *sum;
+    int32_t total = 0;
     for (int32_t i = 0; i < count; i++) {
         int32_t error = e[i];
         if (error != 0) {

@@ -7,7 +7,7 @@
 
 #ifdef FQT_BLOCKS
 
-#define SUMS (16 * FQT_ERROR_VECTORS < 32 ? 32 : 16 * FQT_ERROR_VECTORS) /* between two fillings of the panel */
+#define SUMS (FQT_ERROR_VECTORS > 1 ? 128 : 64) /* between two fillings of the panel */
 
 struct errors {
     const struct fqt_geometry *g;
@@ -15,6 +15,7 @@ struct errors {
     const struct fqt_channels *kept;
     const int8_t *e;
     int32_t columns; /* of e */
+    bool scaled;     /* whether a grid's share is not 1 */
 };
 
 /* What a panel holds: the errors that n input positions gather. */
@@ -67,70 +68,63 @@ static void meet_weights(struct gathered *panel, struct channels *channels) {
     }
 }
 
-/* The errors at the output that reads an input position with a tap; NULL if there is none. */
-static const int8_t *read_by(const struct errors *errors, int32_t iy, int32_t ix, int32_t ky, int32_t kx) {
-    const struct fqt_geometry *g = errors->g;
-    int32_t y = iy + g->pad_top - ky * g->dilation_h;
-    int32_t x = ix + g->pad_left - kx * g->dilation_w;
-    if (iy < 0 || y < 0 || x < 0) {
-        return NULL;
+/* The output along one axis that reads an input index with a tap, `distance` from the output's origin; -1 if there is
+ * none. */
+static inline int32_t read_by(int32_t distance, int32_t stride, int32_t size) {
+    if (distance < 0) {
+        return -1;
     }
-    if (g->stride_h > 1) {
-        if (y % g->stride_h != 0) {
-            return NULL;
-        }
-        y /= g->stride_h;
+    if (stride > 1) {
+        int32_t out = distance / stride;
+        return distance == out * stride && out < size ? out : -1;
     }
-    if (g->stride_w > 1) {
-        if (x % g->stride_w != 0) {
-            return NULL;
-        }
-        x /= g->stride_w;
-    }
-    return y < g->out_h && x < g->out_w ? errors->e + (y * g->out_w + x) * errors->columns : NULL;
+    return distance < size ? distance : -1;
 }
 
-/* Elements p.. of vector v: errors of columns j.. of e. */
-static void put_errors(const struct errors *errors, struct gathered *panel, int32_t v, int32_t p, const int8_t *e,
-                       int32_t j, int32_t count) {
+/* Elements p..: errors of columns j.. of e, times their grids' shares. */
+static void put_scaled_errors(const struct errors *errors, struct gathered *panel, int32_t p, const int8_t *const *e,
+                              int32_t j, int32_t count) {
     const struct fqt_error_quantization *q = errors->q;
-    if (e == NULL) {
-        for (int32_t i = 0; i < count; i++) {
-            fqt_set_column(panel->panel, panel->n, v, p + i, 0);
-        }
-    } else if (q->grids == 1) {
-        panel->zero_sums[v] += fqt_fill_column(panel->panel, panel->n, v, p, e + j, count) * q->zero_w[0];
-    } else {
-        for (int32_t i = 0; i < count; i++) {
-            int32_t grid = fqt_kept_channel(errors->kept, j + i);
-            int32_t error = e[j + i] * q->factors[grid];
+    for (int32_t i = 0; i < count; i++) {
+        int32_t grid = fqt_grid_index(q->grids, fqt_kept_channel(errors->kept, j + i));
+        int32_t factor = q->factors[grid];
+        int32_t zero_w = q->zero_w[grid];
+        for (int32_t v = 0; v < panel->n; v++) {
+            int32_t error = e[v] == NULL ? 0 : e[v][j + i] * factor;
             fqt_set_column(panel->panel, panel->n, v, p + i, error);
-            panel->zero_sums[v] += error * q->zero_w[grid];
+            panel->zero_sums[v] += error * zero_w;
         }
     }
 }
 
-/* Adds what the positions gather over one tap. */
-__attribute__((noinline)) static void gather_tap(const struct errors *errors, struct gathered *panel,
-                                                 struct channels *channels, int32_t ky, int32_t kx) {
-    const struct fqt_geometry *g = errors->g;
-    int32_t fan_in = g->kernel_h * g->kernel_w * g->in_c;
-    int32_t tap = (ky * g->kernel_w + kx) * g->in_c;
-    const int8_t *e[FQT_ERROR_VECTORS];
-    bool any = false;
-    for (int32_t v = 0; v < panel->n; v++) {
-        e[v] = read_by(errors, panel->iy[v], panel->ix[v], ky, kx);
-        any = any || e[v] != NULL;
+static void put_errors(const struct errors *errors, struct gathered *panel, int32_t p, const int8_t *const *e,
+                       int32_t j, int32_t count) {
+#ifdef FQT_PAIRED
+    if (panel->n == 4 && !errors->scaled) {
+        int32_t sums[4];
+        fqt_fill_columns(panel->panel, p, e, j, count, sums);
+        for (int32_t v = 0; v < 4; v++) {
+            panel->zero_sums[v] += sums[v] * errors->q->zero_w[0];
+        }
+        return;
     }
-    for (int32_t j = 0; any && j < errors->columns;) {
+#endif
+    put_scaled_errors(errors, panel, p, e, j, count);
+}
+
+/* Adds what the positions gather over one tap, e: each one's errors or NULL. */
+__attribute__((noinline)) static void gather_tap(const struct errors *errors, struct gathered *panel,
+                                                 struct channels *channels, int32_t tap, const int8_t *const *e) {
+    int32_t fan_in = errors->g->kernel_h * errors->g->kernel_w * errors->g->in_c;
+    for (int32_t j = 0; j < errors->columns;) {
         if (panel->count == fqt_column_capacity(panel->n)) {
             meet_weights(panel, channels);
             panel->count = 0;
             panel->whole = false;
         }
         int32_t count = fqt_min(errors->columns - j, fqt_column_capacity(panel->n) - panel->count);
-        if (panel->n == 1 && errors->kept == NULL && errors->q->grids == 1) {
-            int32_t sum = 0;
+        if (panel->n == 1 && errors->kept == NULL && !errors->scaled) {
+            int32_t sum;
             panel->count +=
                 fqt_fill_errors(panel->panel, panel->count, e[0] + j, count, tap + j * fan_in, fan_in, &sum);
             panel->zero_sums[0] += sum * errors->q->zero_w[0];
@@ -145,31 +139,64 @@ __attribute__((noinline)) static void gather_tap(const struct errors *errors, st
                 fqt_set_offset(panel->panel, panel->n, panel->count + i, offset);
             }
         }
-        for (int32_t v = 0; v < panel->n; v++) {
-            put_errors(errors, panel, v, panel->count, e[v], j, count);
-        }
+        put_errors(errors, panel, panel->count, e, j, count);
         panel->count += count;
         j += count;
     }
 }
 
 static void gather(const struct errors *errors, struct gathered *panel, struct channels *channels) {
+    const struct fqt_geometry *g = errors->g;
     for (int32_t v = 0; v < panel->n; v++) {
         panel->zero_sums[v] = 0;
     }
     panel->count = 0;
     panel->whole = true;
-    for (int32_t ky = 0; ky < errors->g->kernel_h; ky++) {
-        for (int32_t kx = 0; kx < errors->g->kernel_w; kx++) {
-            gather_tap(errors, panel, channels, ky, kx);
+    for (int32_t ky = 0; ky < g->kernel_h; ky++) {
+        const int8_t *row[FQT_ERROR_VECTORS] = {NULL};
+        for (int32_t v = 0; v < panel->n; v++) {
+            int32_t oy = read_by(panel->iy[v] + g->pad_top - ky * g->dilation_h, g->stride_h, g->out_h);
+            row[v] = panel->iy[v] < 0 || oy < 0 ? NULL : errors->e + oy * g->out_w * errors->columns;
+        }
+        for (int32_t kx = 0; kx < g->kernel_w; kx++) {
+            const int8_t *e[FQT_ERROR_VECTORS];
+            bool any = false;
+            for (int32_t v = 0; v < panel->n; v++) {
+                int32_t ox = read_by(panel->ix[v] + g->pad_left - kx * g->dilation_w, g->stride_w, g->out_w);
+                e[v] = row[v] == NULL || ox < 0 ? NULL : row[v] + ox * errors->columns;
+                any = any || e[v] != NULL;
+            }
+            if (any) {
+                gather_tap(errors, panel, channels, (ky * g->kernel_w + kx) * g->in_c, e);
+            }
         }
     }
 }
 
-/* The errors of n input channels at one position; sums: [channel][step]. */
+/* The errors of n input channels at one position, of sums[channel][step] - minus: as fqt_errors_u8(), with few steps an
+ * error. */
 __attribute__((noinline)) static int32_t finish(const struct fqt_error_quantization *q, int32_t n, const int32_t *sums,
                                                 int32_t step, int32_t minus, const uint8_t *x, int8_t *dx) {
-    return fqt_errors_from_u8(q, n, sums, step, minus, x, dx);
+    if (q->accumulate) {
+        return fqt_errors_from_u8(q, n, sums, step, minus, x, dx);
+    }
+    const struct fqt_requantizer requantizer = q->requantizer;
+    const uint32_t first = (uint32_t)q->lowest + 1;
+    const uint32_t passing = (uint32_t)q->highest - first;
+    const int32_t plus = fqt_requantizer_half(requantizer) - minus;
+    int32_t least = minus;
+    int32_t greatest = minus;
+    for (const uint8_t *end = x + n; x < end; x++) {
+        int32_t error = 0;
+        if (*x - first < passing) {
+            least = fqt_min(least, *sums);
+            greatest = fqt_max(greatest, *sums);
+            error = fqt_requantize_raised(*sums + plus, requantizer);
+        }
+        *dx++ = (int8_t)fqt_clamp(error, -FQT_ERROR_MAX, FQT_ERROR_MAX);
+        sums += step;
+    }
+    return fqt_max(greatest - minus, minus - least);
 }
 
 /* All input channels of the panel's positions; the largest error as the kernel returns it. */
@@ -222,7 +249,7 @@ static int32_t send_to_every_stride(const struct errors *errors, int32_t first_y
 int32_t fqt_conv2d_backward_input_u8(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
                                      const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx,
                                      const struct fqt_channels *kept) {
-    const struct errors errors = {g, q, kept, e, fqt_n_kept(kept, g->out_c)};
+    const struct errors errors = {g, q, kept, e, fqt_n_kept(kept, g->out_c), q->grids > 1 || q->factors[0] != 1};
     int32_t largest = 0;
     for (int32_t iy = 0; iy < fqt_min(g->stride_h, g->in_h); iy++) {
         for (int32_t ix = 0; ix < fqt_min(g->stride_w, g->in_w); ix++) {

@@ -113,21 +113,15 @@ static int32_t fill_offsets(const struct positions *at, int32_t columns, union f
     return p / FQT_QUAD;
 }
 
-/* Sums of the panel with columns j.. of the errors e of its positions; acc: [column][vector]. */
-static void meet_errors(const union fqt_word *panel, const struct positions *at, int32_t quads, const int8_t *e,
-                        int32_t n, int32_t *acc) {
-    if (n == COLUMNS) {
-#ifdef FQT_PAIRED
-        fqt_columns_4x2_s8(panel, e, quads, acc);
-#else
-        fqt_columns_2x2_s8(panel, e, quads, acc);
-#endif
-        return;
-    }
-    for (int32_t p = 0; p < at->count; p++) {
-        for (int32_t v = 0; v < VECTORS; v++) {
-            acc[v] += fqt_column(panel, VECTORS, v, p) * e[fqt_offset(panel, VECTORS, p)];
+/* The last of an odd number of columns. */
+static void add_column(const union fqt_word *panel, const struct positions *at, int32_t factor, const int8_t *e,
+                       int32_t weights, int32_t *gradient) {
+    for (int32_t v = 0; v < weights; v++) {
+        int32_t sum = 0;
+        for (int32_t p = 0; p < at->count; p++) {
+            sum += fqt_column(panel, VECTORS, v, p) * e[fqt_offset(panel, VECTORS, p)];
         }
+        gradient[v] += sum * factor;
     }
 }
 
@@ -136,24 +130,24 @@ __attribute__((noinline)) static void add_columns(const union fqt_word *panel, c
                                                   int32_t quads, int32_t factor, const int8_t *e, int32_t columns,
                                                   const struct fqt_channels *kept, int32_t fan_in, int32_t weights,
                                                   int32_t *gradient) {
-    for (int32_t j = 0; j < columns; j += COLUMNS) {
-        int32_t acc[COLUMNS * VECTORS];
-        int32_t n = fqt_min(COLUMNS, columns - j);
-        fqt_clear(acc, COLUMNS * VECTORS / FQT_QUAD);
-        meet_errors(panel, at, quads, e + j, n, acc);
-        for (int32_t c = 0; c < n; c++) {
-            int32_t *to = gradient + fqt_kept_channel(kept, j + c) * fan_in;
-            const int32_t *sums = acc + c * VECTORS;
-            if (weights == VECTORS) {
-                for (int32_t v = 0; v < VECTORS; v++) {
-                    to[v] += sums[v] * factor;
-                }
-            } else {
-                for (int32_t v = 0; v < weights; v++) {
-                    to[v] += sums[v] * factor;
-                }
-            }
+    int32_t j = 0;
+    for (; j + COLUMNS <= columns; j += COLUMNS) {
+        int32_t *const to[COLUMNS] = {gradient + fqt_kept_channel(kept, j) * fan_in,
+                                      gradient + fqt_kept_channel(kept, j + 1) * fan_in};
+        if (weights == VECTORS) {
+            fqt_gradients(panel, e + j, quads, to, factor);
+            continue;
         }
+        int32_t sums[COLUMNS][VECTORS] = {{0}};
+        int32_t *const rows[COLUMNS] = {sums[0], sums[1]};
+        fqt_gradients(panel, e + j, quads, rows, factor);
+        for (int32_t v = 0; v < weights; v++) {
+            to[0][v] += sums[0][v];
+            to[1][v] += sums[1][v];
+        }
+    }
+    if (j < columns) {
+        add_column(panel, at, factor, e + j, weights, gradient + fqt_kept_channel(kept, j) * fan_in);
     }
 }
 

@@ -7,7 +7,7 @@
 
 #ifdef FQT_BLOCKS
 
-#define SUMS 32 /* between two fillings of the panel with a part of a large window */
+#define SUMS (32 * FQT_ROW_VECTORS) /* between two fillings of the panel with a part of a large window */
 
 /* What a panel holds of n output positions. */
 struct windows {
@@ -126,20 +126,23 @@ __attribute__((noinline)) static void finish(const struct fqt_forward_quantizati
                                              struct fqt_extremes *extremes) {
     if (q->grids > 1) {
         for (int32_t i = 0; i < rows; i++) {
-            y[i] = fqt_output_u8(q, co + i, acc[i * n] - q->zero_w[co + i] * zero_sum, extremes);
+            int32_t sum = acc[i * n] - q->zero_w[co + i] * zero_sum + q->bias_acc[co + i];
+            y[i] = fqt_output_u8(q, co + i, sum, extremes);
         }
         return;
     }
     const int32_t minus = q->zero_w[0] * zero_sum;
+    const int32_t *bias = q->bias_acc + co;
     for (int32_t i = 0; extremes != NULL && i < rows; i++) {
-        fqt_widen(extremes, acc[i * n] - minus);
+        fqt_widen(extremes, acc[i * n] - minus + bias[i]);
     }
     const struct fqt_requantizer requantizer = q->requantizers[0];
+    const int32_t plus = fqt_requantizer_half(requantizer) - minus;
     const int32_t zero_y = q->zero_y;
     const int32_t lower = q->lower;
     const int32_t upper = q->upper;
     for (const uint8_t *end = y + rows; y < end; y++) {
-        *y = (uint8_t)fqt_clamp(fqt_requantize(*acc - minus, requantizer) + zero_y, lower, upper);
+        *y = (uint8_t)fqt_clamp(fqt_requantize_raised(*acc + *bias++ + plus, requantizer) + zero_y, lower, upper);
         acc += n;
     }
 }
@@ -155,11 +158,7 @@ static void meet_weights(const struct fqt_geometry *g, const struct fqt_forward_
     for (int32_t co = 0; co < g->out_c; co += group) {
         int32_t rows = fqt_min(group, g->out_c - co);
         int32_t acc[SUMS];
-        for (int32_t i = 0; i < rows; i++) {
-            for (int32_t v = 0; v < n; v++) {
-                acc[i * n + v] = q->bias_acc[co + i];
-            }
-        }
+        fqt_clear(acc, (rows * n + FQT_QUAD - 1) / FQT_QUAD);
         bool filled = co > 0 && fan_in <= capacity;
         for (int32_t v = 0; v < n && !filled; v++) {
             windows->sums[v] = 0;
