@@ -33,6 +33,14 @@ DEPTHWISE = {
     "5x3 stride 2": (7, 6, 2, 3, 3, 2, 5, 3, 2, 2, 1, 1, 1, 1),
     "1xN, uneven padding": (1, 9, 18, 1, 5, 18, 1, 4, 1, 2, 0, 2, 1, 1),
     "dilation 2, stride 2, uneven padding": (8, 7, 3, 3, 4, 3, 2, 3, 2, 2, 0, 3, 2, 2),
+    # Blocks of four channels, of which some are left over; each shape of a window inside the input.
+    "3x3, 7 channels": (6, 7, 7, 6, 7, 7, 3, 3, 1, 1, 1, 1, 1, 1),
+    "3x3 stride 2, 13 channels": (9, 8, 13, 5, 4, 13, 3, 3, 2, 2, 1, 1, 1, 1),
+    "5x5, uneven padding, 4 channels": (7, 6, 4, 6, 5, 4, 5, 5, 1, 1, 3, 1, 1, 1),
+    "5x5 stride 3, 6 channels": (11, 12, 6, 4, 4, 6, 5, 5, 3, 3, 1, 2, 1, 1),
+    "3x3 dilation 2, 5 channels": (9, 8, 5, 9, 8, 5, 3, 3, 1, 1, 2, 2, 2, 2),
+    "7x7, 5 channels": (8, 7, 5, 8, 7, 5, 7, 7, 1, 1, 3, 3, 1, 1),
+    "stride beyond kernel, 5 channels": (7, 7, 5, 2, 3, 5, 2, 1, 4, 3, 0, 0, 1, 1),
 }
 POOLS = {
     "2x2": (6, 5, 3, 3, 2, 3, 2, 2, 2, 2, 0, 0, 1, 1),

@@ -242,7 +242,7 @@ static void backward_input_u8(struct replay_run *run, enum fqt_op op) {
     if (op == FQT_LINEAR) {
         largest = fqt_linear_backward_input_u8(s.g.in_c, s.g.out_c, &q, kept_e, w, x, dx, kept);
     } else if (op == FQT_DEPTHWISE_CONV2D) {
-        largest = fqt_depthwise_conv2d_backward_input_u8(&s.g, &q, e, w, x, dx, NULL);
+        largest = fqt_depthwise_conv2d_backward_input_u8(&s.g, &q, kept_e, w, x, dx, kept);
     } else {
         largest = fqt_conv2d_backward_input_u8(&s.g, &q, kept_e, w, x, dx, kept);
     }
@@ -269,7 +269,7 @@ static void backward_weight_u8(struct replay_run *run, enum fqt_op op) {
     if (op == FQT_LINEAR) {
         fqt_linear_backward_weight_u8(s.g.in_c, s.g.out_c, z[0], z[1], kept_e, x, gradient, bias_gradient, kept);
     } else if (op == FQT_DEPTHWISE_CONV2D) {
-        fqt_depthwise_conv2d_backward_weight_u8(&s.g, z[0], z[1], e, x, gradient, bias_gradient, NULL);
+        fqt_depthwise_conv2d_backward_weight_u8(&s.g, z[0], z[1], kept_e, x, gradient, bias_gradient, kept);
     } else {
         fqt_conv2d_backward_weight_u8(&s.g, z[0], z[1], kept_e, x, gradient, bias_gradient, kept);
     }
