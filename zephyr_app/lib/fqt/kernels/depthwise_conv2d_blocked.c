@@ -134,7 +134,7 @@ __attribute__((noinline)) static void widen_lane(struct lane_output *lane, int32
 
 /* One output without its limits. */
 static inline int32_t output_of(const struct lane_output *lane, int32_t sum) {
-    return (saturate_16(sum >> lane->pre) * lane->mantissa + lane->offset) >> lane->post;
+    return (fqt_saturate_16(sum >> lane->pre) * lane->mantissa + lane->offset) >> lane->post;
 }
 
 #if LANES == 4
@@ -350,7 +350,7 @@ static inline bool passes(const struct error_output *o, uint8_t x) {
 }
 
 static inline int32_t error_of(const struct error_output *o, int32_t sum) {
-    return (saturate_16((sum + o->half) >> o->pre) * o->mantissa + o->offset) >> o->post;
+    return (fqt_saturate_16((sum + o->half) >> o->pre) * o->mantissa + o->offset) >> o->post;
 }
 
 static inline void put_error(struct error_output *o, int32_t sum, const uint8_t *x, int8_t *dx) {

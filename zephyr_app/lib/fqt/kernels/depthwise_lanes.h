@@ -173,8 +173,8 @@ static inline struct sums scaled(struct sums s, const int32_t *factor) {
     "add %[map], %[next_row]\n" LANE_3_TAPS(first, load) "add %[map], %[next_row]\n" LANE_3_TAPS(first, load)
 #define LANE_BLOCK(taps)                                                                                               \
     __asm__(".syntax unified\n" taps                                                                                   \
-            : [sum] "+h"(sum), [map] "+l"(map), [w] "+l"(w), [value] "=&l"(value), [weight] "=&l"(weight)              \
-            : [step] "l"(step), [two_steps] "l"(2 * step), [next_row] "h"(next_row)                                    \
+            : [sum] "+r"(sum), [map] "+l"(map), [w] "+l"(w), [value] "=&l"(value), [weight] "=&l"(weight)              \
+            : [step] "l"(step), [two_steps] "l"(2 * step), [next_row] "r"(next_row)                                    \
             : "cc", "memory")
 #define LANE_BLOCKS(first, load)                                                                                       \
     if (n == 9) {                                                                                                      \

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__ARM_FEATURE_SAT)
+#if defined(__ARM_FEATURE_SIMD32)
 #include <arm_acle.h>
 #endif
 
@@ -36,20 +36,12 @@ static inline uint32_t packed_load(const void *p) {
     return word;
 }
 
-/* min(max(x, -2^15), 2^15 - 1). */
-static inline int32_t saturate_16(int32_t x) {
-#if defined(__ARM_FEATURE_SAT)
-    return __ssat(x, 16);
-#else
-    int16_t low = (int16_t)(x & 0xFFFF); /* mostly all of it */
-    return x == low ? x : x < 0 ? INT16_MIN : INT16_MAX;
-#endif
-}
-
 /* min(max(x, 0), 255). */
 static inline uint32_t saturate_u8(int32_t x) {
 #if defined(__ARM_FEATURE_SAT)
-    return __usat(x, 8);
+    uint32_t y;
+    __asm__("usat %0, #8, %1" : "=r"(y) : "r"(x));
+    return y;
 #else
     return (uint32_t)(x < 0 ? 0 : x > 255 ? 255 : x);
 #endif
@@ -58,7 +50,9 @@ static inline uint32_t saturate_u8(int32_t x) {
 /* The byte of min(max(x, -128), 127). */
 static inline uint32_t saturate_i8(int32_t x) {
 #if defined(__ARM_FEATURE_SAT)
-    return (uint32_t)__ssat(x, 8) & 255;
+    int32_t y;
+    __asm__("ssat %0, #8, %1" : "=r"(y) : "r"(x));
+    return (uint32_t)y & 255;
 #else
     return (uint32_t)(x < -128 ? -128 : x > 127 ? 127 : x) & 255;
 #endif
