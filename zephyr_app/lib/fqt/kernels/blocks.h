@@ -29,7 +29,7 @@
 #define FQT_GRADIENT_VECTORS 4 /* weights of a channel at once */
 #elif defined(FQT_BLOCKS_ARMV6M)
 #define FQT_BLOCKS
-#define FQT_PANEL_WORDS 128
+#define FQT_PANEL_WORDS 96
 #define FQT_ROW_VECTORS 1
 #define FQT_ERROR_VECTORS 1
 #define FQT_GRADIENT_VECTORS 2
@@ -171,6 +171,11 @@ void fqt_rows_2x2(const union fqt_word *panel, const uint8_t *const rows[2], int
 /* acc[column][v] += sum panel[v][p] bytes[offset p + column], for four vectors and two columns. */
 void fqt_columns_4x2_u8(const union fqt_word *panel, const uint8_t *bytes, int32_t quads, int32_t acc[8]);
 
+#endif
+
+#ifdef FQT_BLOCKS_ARMV6M
+/* fqt_columns_1x4() for eight columns. */
+void fqt_columns_1x8(const union fqt_word *panel, const uint8_t *bytes, int32_t quads, int32_t acc[8]);
 #endif
 
 /* gradients[column][v] += factor sum panel[v][p] e[offset p + column], for FQT_GRADIENT_VECTORS and two columns. */

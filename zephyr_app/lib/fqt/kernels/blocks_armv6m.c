@@ -89,6 +89,32 @@ __attribute__((naked)) void fqt_columns_1x4(const union fqt_word *panel, const u
                            "bne 1b\n" STORE_SUMS RESTORE);
 }
 
+/* An element of eight columns: two more sums in r12 and lr, two in r2 and r3. */
+#define COLUMNS_1X8                                                                                                    \
+    COLUMNS_1X4 PRODUCT("r12", "r5, #4", "r4") PRODUCT("lr", "r5, #5", "r4") PRODUCT("r2", "r5, #6", "r4")             \
+        PRODUCT("r3", "r5, #7", "r4")
+
+/* r0 panel, r6 its end, whose quads are 32 bytes; r1 bytes. */
+__attribute__((naked)) void fqt_columns_1x8(const union fqt_word *panel, const uint8_t *bytes, int32_t quads,
+                                            int32_t acc[8]) {
+    __asm__(SAVE "lsls r2, r2, #5\n"
+                 "adds r2, r2, r0\n"
+                 "mov r12, r2\n" LOAD_SUMS "ldm r3!, {r4, r5}\n"
+                 "mov lr, r5\n"
+                 "ldm r3!, {r2, r5}\n"
+                 "mov r3, r5\n"
+                 "mov r6, r12\n"
+                 "mov r12, r4\n"
+                 "1:\n" COLUMNS_1X8 COLUMNS_1X8 "cmp r0, r6\n"
+                 "bne 1b\n"
+                 "mov r0, r2\n"
+                 "mov r1, r3\n" STORE_SUMS "mov r4, r12\n"
+                 "mov r5, lr\n"
+                 "mov r6, r0\n"
+                 "mov r7, r1\n"
+                 "stm r3!, {r4-r7}\n" RESTORE);
+}
+
 /* An element: r3, r4 two vectors, r5 offset; bytes behind r1 and r2. The last two products take the vectors' place. */
 #define COLUMNS_2X2                                                                                                    \
     "ldm r0!, {r3, r4, r5}\n"                                                                                          \

@@ -238,6 +238,33 @@ static uint32_t odd_bytes(uint32_t bytes) {
     return bytes >> 8 | bytes << 24;
 }
 
+#define ROW_QUAD                                                                                                       \
+    "ldr r5, [r1], #4\n"                                                                                               \
+    "uxtab16 r6, r3, r5\n"                                                                                             \
+    "uxtab16 r7, r3, r5, ror #8\n"                                                                                     \
+    "usada8 r4, r5, r9, r4\n"                                                                                          \
+    "strd r6, r7, [r0]\n"                                                                                              \
+    "add r0, r0, r8\n"
+
+/* r0 at, r1 bytes, r2 quads, r3 -zero twice; step: bytes from quad to quad. Returns the sum of the bytes. */
+__attribute__((naked)) static int32_t fill_row_quads(union fqt_word *at, const uint8_t *x, int32_t quads,
+                                                     uint32_t minus_zero, int32_t step) {
+    __asm__("push {r4-r9}\n"
+            "ldr r8, [sp, #24]\n"
+            "movs r4, #0\n"
+            "mov r9, r4\n"
+            "subs r2, r2, #2\n"
+            "blt 2f\n"
+            "1:\n" ROW_QUAD ROW_QUAD "subs r2, r2, #2\n"
+            "bge 1b\n"
+            "2:\n"
+            "adds r2, r2, #2\n"
+            "beq 3f\n" ROW_QUAD "3:\n"
+            "mov r0, r4\n"
+            "pop {r4-r9}\n"
+            "bx lr\n");
+}
+
 int32_t fqt_fill_row(union fqt_word *panel, int32_t n, int32_t v, int32_t k, const uint8_t *x, int32_t count,
                      int32_t zero) {
     int32_t i = 0;
@@ -246,17 +273,9 @@ int32_t fqt_fill_row(union fqt_word *panel, int32_t n, int32_t v, int32_t k, con
         fqt_set_row(panel, n, v, k + i, x[i] - zero);
         sum += x[i];
     }
-    uint32_t bytes_sum = 0;
-    uint32_t minus_zero = twice(-zero);
-    union fqt_word *at = panel + (((k + i) >> 2) * n + v) * 2;
-    for (; i + FQT_QUAD <= count; i += FQT_QUAD) {
-        uint32_t bytes = load(x + i);
-        at[0].word = (int32_t)__uxtab16(minus_zero, bytes);
-        at[1].word = (int32_t)__uxtab16(minus_zero, odd_bytes(bytes));
-        bytes_sum = __usada8(bytes, 0, bytes_sum);
-        at += 2 * n;
-    }
-    sum += (int32_t)bytes_sum;
+    int32_t quads = (count - i) / FQT_QUAD;
+    sum += fill_row_quads(panel + (((k + i) >> 2) * n + v) * 2, x + i, quads, twice(-zero), 8 * n);
+    i += quads * FQT_QUAD;
     for (; i < count; i++) {
         fqt_set_row(panel, n, v, k + i, x[i] - zero);
         sum += x[i];

@@ -55,6 +55,11 @@ static void meet_weights(struct gathered *panel, struct channels *channels) {
         fqt_columns_4x2_u8(panel->panel, channels->w + c, quads, acc + c * n);
     }
 #endif
+#ifdef FQT_BLOCKS_ARMV6M
+    for (; c + 8 <= channels->n; c += 8) {
+        fqt_columns_1x8(panel->panel, channels->w + c, quads, acc + c);
+    }
+#endif
     for (; n == 1 && c + 4 <= channels->n; c += 4) {
         fqt_columns_1x4(panel->panel, channels->w + c, quads, acc + c);
     }
