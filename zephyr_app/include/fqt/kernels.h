@@ -106,7 +106,8 @@ void fqt_depthwise_conv2d_forward_u8(const struct fqt_geometry *g, const struct 
 /** See fqt_conv2d_forward_f32(). */
 void fqt_depthwise_conv2d_forward_f32(const struct fqt_geometry *g, enum fqt_activation activation, const float *x,
                                       const float *w, const float *bias, float *y);
-/** See fqt_conv2d_backward_input_u8(). */
+/** See fqt_conv2d_backward_input_u8(). Where kept has fewer than 4 channels, up to 3 bytes behind e are read, for
+ * nothing; errors that were moved together leave that room. So does the weight gradient. */
 int32_t fqt_depthwise_conv2d_backward_input_u8(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
                                                const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx,
                                                const struct fqt_channels *kept);

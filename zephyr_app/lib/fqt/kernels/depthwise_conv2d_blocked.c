@@ -31,9 +31,8 @@ static struct block block_at(int32_t column, int32_t columns, const struct fqt_c
     return b;
 }
 
-bool fqt_depthwise_is_blocked(const struct fqt_geometry *g, int32_t columns) {
+bool fqt_depthwise_is_blocked(const struct fqt_geometry *g) {
     bool steps = (g->stride_h == 1 || g->dilation_h == 1) && (g->stride_w == 1 || g->dilation_w == 1);
-    (void)columns;
     return g->out_c >= LANES && g->kernel_h * g->kernel_w <= LANE_TAPS && steps;
 }
 

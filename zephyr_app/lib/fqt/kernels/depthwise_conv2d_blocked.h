@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Depthwise convolution of four channels at a time, as the plain kernels of the same name. */
+/* Depthwise convolution of a few channels at a time, as the plain kernels of the same name. */
 #ifndef FQT_DEPTHWISE_CONV2D_BLOCKED_H
 #define FQT_DEPTHWISE_CONV2D_BLOCKED_H
 
 #include <fqt/kernels.h>
 
-/* Whether the functions below can do it; columns: of the map that is read, y's or e's. */
-bool fqt_depthwise_is_blocked(const struct fqt_geometry *g, int32_t columns);
+/* Whether the functions below can do it. */
+bool fqt_depthwise_is_blocked(const struct fqt_geometry *g);
 
 void fqt_depthwise_blocked_forward(const struct fqt_geometry *g, const struct fqt_forward_quantization *q,
                                    const uint8_t *x, const uint8_t *w, uint8_t *y, struct fqt_extremes *extremes);
