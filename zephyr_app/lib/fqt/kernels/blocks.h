@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #if defined(FQT_PLAIN_KERNELS) || defined(CONFIG_FQT_PLAIN_KERNELS)
-#elif defined(__ARM_FEATURE_DSP)
+#elif defined(__ARM_FEATURE_DSP) && __ARM_ARCH_PROFILE == 'M'
 #define FQT_BLOCKS_DSP
 #elif defined(__ARM_ARCH_6M__)
 #define FQT_BLOCKS_ARMV6M
