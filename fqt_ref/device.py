@@ -51,6 +51,7 @@ TARGETS = {
     target.name: target
     for target in (
         Target("host", "this machine"),
+        Target("host-blocked", "this machine, with the kernels that Cortex-M0, M4 and M7 run", ("-DFQT_BLOCKED_KERNELS",)),
         Target(
             "cortex-m0",
             "ARMv6-M, no FPU (QEMU microbit with more memory)",

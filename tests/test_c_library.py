@@ -15,7 +15,8 @@ from fqt_ref import device
 from fqt_ref.errors import FqtError
 
 CORES = [name for name, target in device.TARGETS.items() if target.emulated]
-BUILDS = [("host", "gcc"), ("host", "clang"), *((core, "gcc") for core in CORES)]
+HOSTS = [name for name, target in device.TARGETS.items() if not target.emulated]
+BUILDS = [*((host, compiler) for host in HOSTS for compiler in ("gcc", "clang")), *((core, "gcc") for core in CORES)]
 HAZARDS = Path(__file__).parent / "c" / "hazards.c"
 CONFIGS = ("uint8", "mixed", "float32")
 UNSUPPORTED = -11  # fqt/status.h
@@ -80,9 +81,10 @@ def test_equals_naive(target, compiler, golden_file, cases):
     assert result.values_compared > 200_000
 
 
-def test_equals_naive_under_sanitizers(golden_file, cases):
-    require("host")
-    result = device.run_replay("host", golden_file, sanitize=True)
+@pytest.mark.parametrize("target", HOSTS)
+def test_equals_naive_under_sanitizers(target, golden_file, cases):
+    require(target)
+    result = device.run_replay(target, golden_file, sanitize=True)
     assert result.equal, result.first
     assert result.cases == len(cases)
 

@@ -29,11 +29,30 @@ static inline int32_t fqt_clamp(int32_t x, int32_t low, int32_t high) {
     return x < low ? low : x > high ? high : x;
 }
 
+/** clamp(x, -32768, 32767); compilers do not find SSAT by themselves. */
+static inline int32_t fqt_saturate_16(int32_t x) {
+#ifdef __ARM_FEATURE_SAT
+    int32_t y;
+    __asm__("ssat %0, #16, %1" : "=r"(y) : "r"(x));
+    return y;
+#else
+    return x == (int16_t)x ? x : x < 0 ? INT16_MIN : INT16_MAX;
+#endif
+}
+
+/** What fqt_requantize() adds before its first shift. */
+static inline int32_t fqt_requantizer_half(struct fqt_requantizer r) {
+    return r.pre > 0 ? (int32_t)1 << (r.pre - 1) : 0;
+}
+
+/** fqt_requantize(a) of a + fqt_requantizer_half(), for loops that add other constants, too. */
+static inline int32_t fqt_requantize_raised(int32_t raised, struct fqt_requantizer r) {
+    return (fqt_saturate_16(raised >> r.pre) * r.mantissa + ((int32_t)1 << (r.post - 1))) >> r.post;
+}
+
 /** round(a * m) half up in 32-bit arithmetic: the bracket of Eq. 4 (SPEC.md 2.1). |a| <= 2^31 - 1 - 2^28. */
 static inline int32_t fqt_requantize(int32_t a, struct fqt_requantizer r) {
-    int32_t half = r.pre > 0 ? (int32_t)1 << (r.pre - 1) : 0;
-    int32_t narrow = fqt_clamp((a + half) >> r.pre, INT16_MIN, INT16_MAX);
-    return (narrow * r.mantissa + ((int32_t)1 << (r.post - 1))) >> r.post;
+    return fqt_requantize_raised(a + fqt_requantizer_half(r), r);
 }
 
 /** The requantizer of a multiplier m > 0 (SPEC.md 2.1). */

@@ -50,6 +50,12 @@ struct fqt_error_quantization {
     const int32_t *factors; /**< [grids]: K, the share of the largest scale that a grid's is; {1} with one grid */
 };
 
+/** Output channels whose errors are kept (SPEC.md section 5). e holds only theirs: [position][count]. */
+struct fqt_channels {
+    int32_t count;
+    const uint16_t *indices; /**< [count], ascending */
+};
+
 /** Least and greatest accumulator seen; start from {INT32_MAX, INT32_MIN}. */
 struct fqt_extremes {
     int32_t least;
@@ -69,11 +75,12 @@ void fqt_conv2d_forward_f32(const struct fqt_geometry *g, enum fqt_activation ac
 
 /**
  * Error to the input, Eq. 1 and 4 (SPEC.md 4.3): dx = clamp(requantize(sum e K (w - z_w)), -127, 127).
- * Returns the largest |sum| of those that pass; accumulating, the largest |total|. Errors of 0 cost little: sparse
- * updates set whole channels to 0. dx may lie over x, here and in all functions of this name but max pooling's.
+ * Returns the largest |sum| of those that pass; accumulating, the largest |total|. kept: NULL if e has all channels.
+ * dx may lie over x, here and in all functions of this name but max pooling's.
  */
 int32_t fqt_conv2d_backward_input_u8(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
-                                     const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx);
+                                     const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx,
+                                     const struct fqt_channels *kept);
 
 /** Error to the input in float32 (SPEC.md 4.3). Sums start at +0, output positions in raster order, co within.
  * activation: that of x. */
@@ -82,10 +89,11 @@ void fqt_conv2d_backward_input_f32(const struct fqt_geometry *g, enum fqt_activa
 
 /**
  * Weight gradient, Eq. 2 (SPEC.md 4.4): gradient += 2^fraction_bits e (x - z_x), bias_gradient += e; exact.
- * The low bits of the gradient are the weights' residuals (SPEC.md 6.1).
+ * The low bits of the gradient are the weights' residuals (SPEC.md 6.1). kept: NULL if e has all channels.
  */
 void fqt_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32_t zero_x, int32_t fraction_bits, const int8_t *e,
-                                   const uint8_t *x, int32_t *gradient, int32_t *bias_gradient);
+                                   const uint8_t *x, int32_t *gradient, int32_t *bias_gradient,
+                                   const struct fqt_channels *kept);
 
 /** Weight gradient in float32 (SPEC.md 4.4): gradient += e * x, output positions in raster order. */
 void fqt_conv2d_backward_weight_f32(const struct fqt_geometry *g, const float *e, const float *x, float *gradient,
@@ -98,9 +106,11 @@ void fqt_depthwise_conv2d_forward_u8(const struct fqt_geometry *g, const struct 
 /** See fqt_conv2d_forward_f32(). */
 void fqt_depthwise_conv2d_forward_f32(const struct fqt_geometry *g, enum fqt_activation activation, const float *x,
                                       const float *w, const float *bias, float *y);
-/** See fqt_conv2d_backward_input_u8(). */
+/** See fqt_conv2d_backward_input_u8(). Where kept has fewer than 4 channels, up to 3 bytes behind e are read, for
+ * nothing; errors that were moved together leave that room. So does the weight gradient. */
 int32_t fqt_depthwise_conv2d_backward_input_u8(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
-                                               const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx);
+                                               const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx,
+                                               const struct fqt_channels *kept);
 /** See fqt_conv2d_backward_input_f32(). */
 void fqt_depthwise_conv2d_backward_input_f32(const struct fqt_geometry *g, enum fqt_activation activation,
                                              bool accumulate, const float *e, const float *w, const float *x,
@@ -108,7 +118,7 @@ void fqt_depthwise_conv2d_backward_input_f32(const struct fqt_geometry *g, enum 
 /** See fqt_conv2d_backward_weight_u8(). */
 void fqt_depthwise_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32_t zero_x, int32_t fraction_bits,
                                              const int8_t *e, const uint8_t *x, int32_t *gradient,
-                                             int32_t *bias_gradient);
+                                             int32_t *bias_gradient, const struct fqt_channels *kept);
 /** See fqt_conv2d_backward_weight_f32(). */
 void fqt_depthwise_conv2d_backward_weight_f32(const struct fqt_geometry *g, const float *e, const float *x,
                                               float *gradient, float *bias_gradient);
@@ -122,13 +132,15 @@ void fqt_linear_forward_f32(int32_t fan_in, int32_t outputs, enum fqt_activation
                             const float *w, const float *bias, float *y);
 /** See fqt_conv2d_backward_input_u8(). */
 int32_t fqt_linear_backward_input_u8(int32_t fan_in, int32_t outputs, const struct fqt_error_quantization *q,
-                                     const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx);
+                                     const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx,
+                                     const struct fqt_channels *kept);
 /** See fqt_conv2d_backward_input_f32(). */
 void fqt_linear_backward_input_f32(int32_t fan_in, int32_t outputs, enum fqt_activation activation, bool accumulate,
                                    const float *e, const float *w, const float *x, float *dx);
 /** See fqt_conv2d_backward_weight_u8(). */
 void fqt_linear_backward_weight_u8(int32_t fan_in, int32_t outputs, int32_t zero_x, int32_t fraction_bits,
-                                   const int8_t *e, const uint8_t *x, int32_t *gradient, int32_t *bias_gradient);
+                                   const int8_t *e, const uint8_t *x, int32_t *gradient, int32_t *bias_gradient,
+                                   const struct fqt_channels *kept);
 /** See fqt_conv2d_backward_weight_f32(). */
 void fqt_linear_backward_weight_f32(int32_t fan_in, int32_t outputs, const float *e, const float *x, float *gradient,
                                     float *bias_gradient);

@@ -3,7 +3,7 @@
 #ifndef FQT_SPARSE_UPDATE_H
 #define FQT_SPARSE_UPDATE_H
 
-#include <stdint.h>
+#include <fqt/kernels.h>
 
 #define FQT_RATE_ONE 4096 /**< rates are Q12 */
 
@@ -14,11 +14,18 @@ int32_t fqt_update_rate(uint32_t loss, uint32_t loss_max, int32_t lambda_min, in
 int32_t fqt_kept_channels(int32_t rate, int32_t channels);
 
 /**
- * Sets the error of all but the k channels of largest l1 norm to 0 (ties to the lower index) and counts the kept ones.
- * norms: [channels], scratch; e: [positions][channels]; chosen: [channels].
+ * Lists the k < channels of largest l1 norm (ties to the lower index) and counts them in chosen. scratch: 4 bytes a
+ * channel; afterwards its first half holds the list. e: [positions][channels]; chosen: [channels].
  */
-void fqt_sparse_select_u8(int32_t *norms, int32_t positions, int32_t channels, int32_t k, int8_t *e, int32_t *chosen);
-/** The same in float32; norms are summed in raster order. */
+struct fqt_channels fqt_sparse_select_u8(void *scratch, int32_t positions, int32_t channels, int32_t k, const int8_t *e,
+                                         int32_t *chosen);
+/** Sets the error of all channels but the kept ones to 0. */
+void fqt_sparse_zero_u8(int32_t positions, int32_t channels, const struct fqt_channels *kept, int8_t *e);
+/** Moves the kept errors together, in place: e becomes [positions][kept->count]. */
+void fqt_sparse_compact_u8(int32_t positions, int32_t channels, const struct fqt_channels *kept, int8_t *e);
+
+/** float32: selects as fqt_sparse_select_u8() and sets the error of the others to 0. norms: [channels], scratch, summed
+ * in raster order. */
 void fqt_sparse_select_f32(float *norms, int32_t positions, int32_t channels, int32_t k, float *e, int32_t *chosen);
 
 #endif

@@ -47,7 +47,7 @@ struct fqt_trainer {
     uint8_t *arena;        /**< feature maps and errors */
     uint8_t *sums;         /**< gradients and what else a minibatch adds up; the places follow from the model */
     uint8_t *next;         /**< the small part of the next version */
-    void *scratch;         /**< derived values of one layer, or norms of the sparse selection */
+    void *scratch;         /**< derived values of one layer, norms and list of the sparse selection */
     const uint8_t *sample; /**< tensor 0 */
     uint32_t loss_max;     /**< Q16 */
     uint32_t step;         /**< updates so far */

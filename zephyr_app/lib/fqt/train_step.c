@@ -138,9 +138,10 @@ static uint64_t sums_size(const struct fqt_model *model) {
     return carve.used;
 }
 
-/* Of a forward pass; of the way back, which needs a factor a grid; of the selection, which needs a norm a channel. */
+/* Of a forward pass; of the selection, which needs a norm a channel and leaves a list of half that; of the way back,
+ * which needs a factor a grid behind the list. */
 static uint64_t scratch_size(const struct fqt_model *model) {
-    uint64_t largest = fqt_forward_scratch_size(model); /* more than the factors */
+    uint64_t largest = fqt_forward_scratch_size(model); /* 4 bytes a channel and grid: more than list and factors */
     for (uint32_t l = 0; l < model->header->n_layers; l++) {
         uint64_t norms = trains(model, l) ? 4ull * fqt_layer_outputs(model, l) : 0;
         largest = norms > largest ? norms : largest;
@@ -358,10 +359,12 @@ static struct fqt_loss loss_and_error(struct fqt_trainer *trainer, uint32_t labe
     return loss;
 }
 
-/* Sparse selection at the output of a trained layer (SPEC.md section 5). */
-static void select_channels(struct fqt_trainer *trainer, uint32_t l, int32_t rate) {
+/* Sparse selection at the output of a trained layer (SPEC.md section 5). Returns whether the error has only the
+ * channels of *kept afterwards, together; no other layer reads it (section 14). float32 layers set errors to 0. */
+static bool select_channels(struct fqt_trainer *trainer, uint32_t l, int32_t rate, struct fqt_channels *kept) {
     const struct fqt_model *model = model_of(trainer);
     int32_t channels = (int32_t)fqt_layer_outputs(model, l);
+    int32_t positions = n_positions(model, l);
     int32_t *chosen = sums_of(trainer, l).chosen;
     bool exempt = l == last_weighted(model) && !trainer->config.sparse_last;
     int32_t k = exempt ? channels : fqt_kept_channels(rate, channels);
@@ -369,15 +372,22 @@ static void select_channels(struct fqt_trainer *trainer, uint32_t l, int32_t rat
         for (int32_t co = 0; co < channels; co++) {
             chosen[co]++;
         }
-        return;
+        return false;
     }
     void *error = error_at(trainer, l + 1);
-    if (is_quantized(model, l)) {
-        fqt_sparse_select_u8(trainer->scratch, n_positions(model, l), channels, k, error, chosen);
-    } else {
-        fqt_sparse_select_f32(trainer->scratch, n_positions(model, l), channels, k, error, chosen);
+    uint64_t bytes = fqt_tensor_bytes(model, l + 1);
+    if (!is_quantized(model, l)) {
+        fqt_sparse_select_f32(trainer->scratch, positions, channels, k, error, chosen);
+        tell(trainer, FQT_EVENT_SELECTED_ERROR, l, error, bytes);
+        return false;
     }
-    tell(trainer, FQT_EVENT_SELECTED_ERROR, l, error, fqt_tensor_bytes(model, l + 1));
+    *kept = fqt_sparse_select_u8(trainer->scratch, positions, channels, k, error, chosen);
+    if (trainer->observe != NULL) {
+        fqt_sparse_zero_u8(positions, channels, kept, error);
+        tell(trainer, FQT_EVENT_SELECTED_ERROR, l, error, bytes);
+    }
+    fqt_sparse_compact_u8(positions, channels, kept, error);
+    return true;
 }
 
 /* Low bits of a quantized layer's gradient that the residuals take. */
@@ -386,13 +396,14 @@ static int32_t fraction_bits(const struct fqt_trainer *trainer, uint32_t l) {
 }
 
 /* Eq. 2 for layer l. */
-static void backward_weight(struct fqt_trainer *trainer, uint32_t l) {
+static void backward_weight(struct fqt_trainer *trainer, uint32_t l, const struct fqt_channels *kept) {
     const struct fqt_model *model = model_of(trainer);
     struct layer_sums sums = sums_of(trainer, l);
     struct fqt_gradient_pass pass = {
         .network = trainer->network,
         .l = l,
         .e = error_at(trainer, l + 1),
+        .kept = kept,
         .x = feature_at(trainer, model->layers[l].input),
         .fraction_bits = is_quantized(model, l) ? fraction_bits(trainer, l) : 0,
         .gradient = sums.gradient,
@@ -404,19 +415,21 @@ static void backward_weight(struct fqt_trainer *trainer, uint32_t l) {
 }
 
 /* The error that layer l sends to tensor t, one of its inputs, if that carries one. */
-static void backward_input(struct fqt_trainer *trainer, uint32_t l, uint32_t t) {
+static void backward_input(struct fqt_trainer *trainer, uint32_t l, uint32_t t, const struct fqt_channels *kept) {
     const struct fqt_model *model = model_of(trainer);
     if (!fqt_tensor_carries_error(model, t)) {
         return;
     }
+    uint32_t list_words = kept == NULL ? 0 : (uint32_t)(kept->count + 1) / 2;
     struct fqt_backward_pass pass = {
         .network = trainer->network,
         .l = l,
         .input = t,
         .e = error_at(trainer, l + 1),
+        .kept = kept,
         .x = feature_at(trainer, t),
         .dx = error_at(trainer, t),
-        .scratch = trainer->scratch,
+        .scratch = (uint32_t *)trainer->scratch + list_words,
         .accumulate = l != fqt_tensor_last_reader(model, t),
     };
     float range = operators[model->layers[l].op].input(&pass);
@@ -436,13 +449,15 @@ static void backward(struct fqt_trainer *trainer, uint32_t loss) {
         if (!fqt_tensor_carries_error(model, l + 1)) {
             continue;
         }
+        struct fqt_channels list;
+        const struct fqt_channels *kept = NULL; /* all */
         if (trains(model, l)) {
-            select_channels(trainer, l, rate);
-            backward_weight(trainer, l);
+            kept = select_channels(trainer, l, rate, &list) ? &list : NULL;
+            backward_weight(trainer, l, kept);
         }
-        backward_input(trainer, l, layer->input);
+        backward_input(trainer, l, layer->input, kept);
         if (layer->op == FQT_ADD) {
-            backward_input(trainer, l, layer->input2);
+            backward_input(trainer, l, layer->input2, kept);
         }
     }
 }

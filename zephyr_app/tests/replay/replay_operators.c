@@ -188,6 +188,32 @@ static struct fqt_error_quantization error_quantization(const int32_t *limits, f
     };
 }
 
+/* Errors as a sparse update passes them on: where channels have none but 0, without these. kept: the others. */
+static const int8_t *keep(struct replay_run *run, const struct shape *s, const int8_t *e, struct fqt_channels *kept) {
+    uint64_t channels = (uint64_t)s->g.out_c;
+    uint16_t *indices = replay_room(run, 2 * channels);
+    int8_t *compact = replay_room(run, s->n_y);
+    if (!replay_ready(run)) {
+        return e;
+    }
+    *kept = (struct fqt_channels){0, indices};
+    for (uint64_t co = 0; co < channels; co++) {
+        bool any = false;
+        for (uint64_t i = co; i < s->n_y; i += channels) {
+            any = any || e[i] != 0;
+        }
+        if (any) {
+            indices[kept->count++] = (uint16_t)co;
+        }
+    }
+    for (uint64_t i = 0, p = 0; p < s->n_y; p += channels) {
+        for (int32_t j = 0; j < kept->count; j++) {
+            compact[i++] = e[p + indices[j]];
+        }
+    }
+    return compact;
+}
+
 static void backward_input_u8(struct replay_run *run, enum fqt_op op) {
     struct shape s = take_shape(run, op);
     const int32_t *limits = replay_take(run, REPLAY_I32, 3);
@@ -202,17 +228,23 @@ static void backward_input_u8(struct replay_run *run, enum fqt_op op) {
     if (!replay_ready(run)) {
         return;
     }
+    struct fqt_channels channels = {0};
+    const int8_t *kept_e = keep(run, &s, e, &channels);
+    const struct fqt_channels *kept = channels.count == s.g.out_c ? NULL : &channels;
+    if (!replay_ready(run)) {
+        return;
+    }
     struct fqt_error_quantization q = error_quantization(limits, m[0]);
     q.grids = (int32_t)n;
     q.zero_w = zero_w;
     q.factors = factors;
     int32_t largest;
     if (op == FQT_LINEAR) {
-        largest = fqt_linear_backward_input_u8(s.g.in_c, s.g.out_c, &q, e, w, x, dx);
+        largest = fqt_linear_backward_input_u8(s.g.in_c, s.g.out_c, &q, kept_e, w, x, dx, kept);
     } else if (op == FQT_DEPTHWISE_CONV2D) {
-        largest = fqt_depthwise_conv2d_backward_input_u8(&s.g, &q, e, w, x, dx);
+        largest = fqt_depthwise_conv2d_backward_input_u8(&s.g, &q, kept_e, w, x, dx, kept);
     } else {
-        largest = fqt_conv2d_backward_input_u8(&s.g, &q, e, w, x, dx);
+        largest = fqt_conv2d_backward_input_u8(&s.g, &q, kept_e, w, x, dx, kept);
     }
     replay_check(run, dx);
     replay_check(run, &largest);
@@ -228,12 +260,18 @@ static void backward_weight_u8(struct replay_run *run, enum fqt_op op) {
     if (!replay_ready(run)) {
         return;
     }
+    struct fqt_channels channels = {0};
+    const int8_t *kept_e = keep(run, &s, e, &channels);
+    const struct fqt_channels *kept = channels.count == s.g.out_c ? NULL : &channels;
+    if (!replay_ready(run)) {
+        return;
+    }
     if (op == FQT_LINEAR) {
-        fqt_linear_backward_weight_u8(s.g.in_c, s.g.out_c, z[0], z[1], e, x, gradient, bias_gradient);
+        fqt_linear_backward_weight_u8(s.g.in_c, s.g.out_c, z[0], z[1], kept_e, x, gradient, bias_gradient, kept);
     } else if (op == FQT_DEPTHWISE_CONV2D) {
-        fqt_depthwise_conv2d_backward_weight_u8(&s.g, z[0], z[1], e, x, gradient, bias_gradient);
+        fqt_depthwise_conv2d_backward_weight_u8(&s.g, z[0], z[1], kept_e, x, gradient, bias_gradient, kept);
     } else {
-        fqt_conv2d_backward_weight_u8(&s.g, z[0], z[1], e, x, gradient, bias_gradient);
+        fqt_conv2d_backward_weight_u8(&s.g, z[0], z[1], kept_e, x, gradient, bias_gradient, kept);
     }
     replay_check(run, gradient);
     replay_check(run, bias_gradient);
@@ -624,17 +662,34 @@ bool replay_kernels(struct replay_run *run) {
 
 /* ---- 60-80: sparse updates, update rule, ranges ---- */
 
+/* Puts kept errors back to where they came from. */
+static void spread(int32_t positions, int32_t channels, const struct fqt_channels *kept, const int8_t *compact,
+                   int8_t *e) {
+    for (int32_t p = 0; p < positions; p++) {
+        for (int32_t j = 0; j < kept->count; j++) {
+            e[p * channels + kept->indices[j]] = compact[p * kept->count + j];
+        }
+    }
+}
+
+/* Both ways to leave channels out have to end in the same errors. */
 static void sparse_select_u8(struct replay_run *run) {
     const int32_t *shape = replay_take(run, REPLAY_I32, 3);
     uint64_t channels = shape == NULL ? 0 : (uint64_t)shape[1];
     int8_t *e = replay_copy(run, REPLAY_I8, shape == NULL ? 0 : (uint64_t)shape[0] * channels);
     int32_t *chosen = replay_copy(run, REPLAY_I32, channels);
-    int32_t *norms = replay_room(run, 4 * channels);
-    if (replay_ready(run)) {
-        fqt_sparse_select_u8(norms, shape[0], shape[1], shape[2], e, chosen);
-        replay_check(run, e);
-        replay_check(run, chosen);
+    void *scratch = replay_room(run, 4 * channels);
+    int8_t *compact = replay_room(run, shape == NULL ? 0 : (uint64_t)shape[0] * channels);
+    if (!replay_ready(run)) {
+        return;
     }
+    struct fqt_channels kept = fqt_sparse_select_u8(scratch, shape[0], shape[1], shape[2], e, chosen);
+    memcpy(compact, e, (size_t)(shape[0] * shape[1]));
+    fqt_sparse_compact_u8(shape[0], shape[1], &kept, compact);
+    fqt_sparse_zero_u8(shape[0], shape[1], &kept, e);
+    spread(shape[0], shape[1], &kept, compact, e);
+    replay_check(run, e);
+    replay_check(run, chosen);
 }
 
 static void sparse_select_f32(struct replay_run *run) {

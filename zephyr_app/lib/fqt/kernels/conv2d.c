@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Convolution with folded batch norm and ReLU (SPEC.md 4.1-4.4; Eq. 1-4). */
+#include "blocks.h"
 #include "window.h"
 
 /* Input channels whose errors are summed at once: enough to reuse each e, few enough for the stack. */
@@ -40,6 +41,7 @@ static int32_t fan_in_of(const struct fqt_geometry *g) {
 
 /* ---- Forward, Eq. 3 ---- */
 
+#ifndef FQT_BLOCKS /* conv2d_forward_blocked.c */
 /* acc + sum (x - z_x)(w - z_w) of one run. A function of its own, because within three loops a Cortex-M0+ has too few
  * registers for it. */
 __attribute__((noinline)) static int32_t dot_u8(const uint8_t *x, const uint8_t *w, int32_t n, int32_t acc,
@@ -80,6 +82,8 @@ void fqt_conv2d_forward_u8(const struct fqt_geometry *g, const struct fqt_forwar
         }
     }
 }
+
+#endif
 
 static float accumulate_f32(const struct window *window, const float *x, const float *w, float acc) {
     x += window->x;
@@ -130,17 +134,21 @@ static int32_t column_tap(const struct fqt_geometry *g, struct input_block b, in
     return tap_on(b.ix, ox, g->stride_w, g->pad_left, g->dilation_w);
 }
 
+#ifndef FQT_BLOCKS /* conv2d_backward_input_blocked.c */
 /* The errors of one output position. */
 static void add_errors_u8(const struct fqt_geometry *g, const struct fqt_error_quantization *q, struct input_block b,
-                          int32_t ky, int32_t kx, const int8_t *e, const uint8_t *w, int32_t *sum) {
+                          int32_t ky, int32_t kx, const int8_t *e, const uint8_t *w, const struct fqt_channels *kept,
+                          int32_t *sum) {
     int32_t fan_in = fan_in_of(g);
+    int32_t columns = fqt_n_kept(kept, g->out_c);
     w += weight_index(g, 0, ky, kx) + b.ci;
-    for (int32_t co = 0; co < g->out_c; co++) {
-        if (e[co] == 0) {
+    for (int32_t column = 0; column < columns; column++) {
+        if (e[column] == 0) {
             continue;
         }
+        int32_t co = fqt_kept_channel(kept, column);
         int32_t grid = fqt_grid_index(q->grids, co);
-        int32_t error = e[co] * q->factors[grid];
+        int32_t error = e[column] * q->factors[grid];
         int32_t zero_w = q->zero_w[grid];
         const uint8_t *w_row = w + co * fan_in;
         for (int32_t j = 0; j < b.n; j++) {
@@ -150,7 +158,8 @@ static void add_errors_u8(const struct fqt_geometry *g, const struct fqt_error_q
 }
 
 static void gather_u8(const struct fqt_geometry *g, const struct fqt_error_quantization *q, struct input_block b,
-                      const int8_t *e, const uint8_t *w, int32_t *sum) {
+                      const int8_t *e, const uint8_t *w, const struct fqt_channels *kept, int32_t *sum) {
+    int32_t columns = fqt_n_kept(kept, g->out_c);
     struct outputs v = readers_of_row(g, b.iy);
     struct outputs h = readers_of_column(g, b.ix);
     for (int32_t oy = v.first; oy < v.last; oy++) {
@@ -158,21 +167,22 @@ static void gather_u8(const struct fqt_geometry *g, const struct fqt_error_quant
         for (int32_t ox = h.first; ky >= 0 && ox < h.last; ox++) {
             int32_t kx = column_tap(g, b, ox);
             if (kx >= 0) {
-                add_errors_u8(g, q, b, ky, kx, e + (oy * g->out_w + ox) * g->out_c, w, sum);
+                add_errors_u8(g, q, b, ky, kx, e + (oy * g->out_w + ox) * columns, w, kept, sum);
             }
         }
     }
 }
 
 int32_t fqt_conv2d_backward_input_u8(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
-                                     const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx) {
+                                     const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx,
+                                     const struct fqt_channels *kept) {
     int32_t largest = 0;
     for (int32_t iy = 0; iy < g->in_h; iy++) {
         for (int32_t ix = 0; ix < g->in_w; ix++) {
             for (int32_t ci = 0; ci < g->in_c; ci += BLOCK) {
                 struct input_block block = {iy, ix, ci, fqt_min(BLOCK, g->in_c - ci)};
                 int32_t sum[BLOCK] = {0};
-                gather_u8(g, q, block, e, w, sum);
+                gather_u8(g, q, block, e, w, kept, sum);
                 largest = fqt_max(largest, fqt_errors_u8(q, block.n, sum, x, dx));
                 x += block.n;
                 dx += block.n;
@@ -181,6 +191,8 @@ int32_t fqt_conv2d_backward_input_u8(const struct fqt_geometry *g, const struct 
     }
     return largest;
 }
+
+#endif
 
 static void add_errors_f32(const struct fqt_geometry *g, struct input_block b, int32_t ky, int32_t kx, const float *e,
                            const float *w, float *sum) {
@@ -229,6 +241,7 @@ void fqt_conv2d_backward_input_f32(const struct fqt_geometry *g, enum fqt_activa
 
 /* ---- Weight gradient, Eq. 2 ---- */
 
+#ifndef FQT_BLOCKS /* conv2d_backward_weight_blocked.c */
 /* One output's share; gradient: of its channel. */
 static void add_gradient_u8(const struct window *window, int32_t zero_x, int32_t factor, const uint8_t *x,
                             int32_t *gradient) {
@@ -248,23 +261,28 @@ static void add_gradient_u8(const struct window *window, int32_t zero_x, int32_t
 }
 
 void fqt_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32_t zero_x, int32_t fraction_bits, const int8_t *e,
-                                   const uint8_t *x, int32_t *gradient, int32_t *bias_gradient) {
+                                   const uint8_t *x, int32_t *gradient, int32_t *bias_gradient,
+                                   const struct fqt_channels *kept) {
     int32_t fan_in = fan_in_of(g);
+    int32_t columns = fqt_n_kept(kept, g->out_c);
     for (int32_t oy = 0; oy < g->out_h; oy++) {
         struct taps v = rows_of(g, oy);
         for (int32_t ox = 0; ox < g->out_w; ox++) {
             struct window window = window_of(g, v, columns_of(g, ox));
-            for (int32_t co = 0; co < g->out_c; co++) {
+            for (int32_t column = 0; column < columns; column++) {
                 int32_t error = *e++;
                 if (error == 0) {
                     continue;
                 }
+                int32_t co = fqt_kept_channel(kept, column);
                 bias_gradient[co] += error;
                 add_gradient_u8(&window, zero_x, error * (1 << fraction_bits), x, gradient + co * fan_in);
             }
         }
     }
 }
+
+#endif
 
 static void add_gradient_f32(const struct window *window, float error, const float *x, float *gradient) {
     x += window->x;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Depthwise convolution with folded batch norm and ReLU (SPEC.md 4.1-4.4; Eq. 1-4): each channel has a kernel of its
  * own. */
+#include "blocks.h"
+#include "depthwise_conv2d_blocked.h"
 #include "window.h"
 
 /* Index of weight (c, ky, kx). */
@@ -33,6 +35,12 @@ static int32_t accumulate_u8(const struct fqt_geometry *g, const struct fqt_forw
 
 void fqt_depthwise_conv2d_forward_u8(const struct fqt_geometry *g, const struct fqt_forward_quantization *q,
                                      const uint8_t *x, const uint8_t *w, uint8_t *y, struct fqt_extremes *extremes) {
+#ifdef FQT_BLOCKS
+    if (fqt_depthwise_is_blocked(g)) {
+        fqt_depthwise_blocked_forward(g, q, x, w, y, extremes);
+        return;
+    }
+#endif
     for (int32_t oy = 0; oy < g->out_h; oy++) {
         struct taps v = rows_of(g, oy);
         for (int32_t ox = 0; ox < g->out_w; ox++) {
@@ -79,7 +87,8 @@ struct place {
     struct outputs v, h;
 };
 
-static int32_t gather_u8(const struct fqt_geometry *g, struct place p, int32_t zero_w, int32_t c, const int8_t *e,
+/* columns: of e. */
+static int32_t gather_u8(const struct fqt_geometry *g, struct place p, int32_t zero_w, const int8_t *e, int32_t columns,
                          const uint8_t *w) {
     int32_t sum = 0;
     for (int32_t oy = p.v.first; oy < p.v.last; oy++) {
@@ -87,7 +96,7 @@ static int32_t gather_u8(const struct fqt_geometry *g, struct place p, int32_t z
         for (int32_t ox = p.h.first; ky >= 0 && ox < p.h.last; ox++) {
             int32_t kx = tap_on(p.ix, ox, g->stride_w, g->pad_left, g->dilation_w);
             if (kx >= 0) {
-                sum += e[(oy * g->out_w + ox) * g->out_c + c] * (w[weight_index(g, c, ky, kx)] - zero_w);
+                sum += e[(oy * g->out_w + ox) * columns] * (w[weight_index(g, 0, ky, kx)] - zero_w);
             }
         }
     }
@@ -95,14 +104,27 @@ static int32_t gather_u8(const struct fqt_geometry *g, struct place p, int32_t z
 }
 
 int32_t fqt_depthwise_conv2d_backward_input_u8(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
-                                               const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx) {
+                                               const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx,
+                                               const struct fqt_channels *kept) {
+    int32_t columns = fqt_n_kept(kept, g->out_c);
+#ifdef FQT_BLOCKS
+    if (fqt_depthwise_is_blocked(g)) {
+        return fqt_depthwise_blocked_backward_input(g, q, e, w, x, dx, kept);
+    }
+#endif
     int32_t largest = 0;
     for (int32_t iy = 0; iy < g->in_h; iy++) {
         for (int32_t ix = 0; ix < g->in_w; ix++) {
             struct place p = {iy, ix, readers_of_row(g, iy), readers_of_column(g, ix)};
+            int32_t j = 0;
             for (int32_t c = 0; c < g->in_c; c++) {
-                int32_t grid = fqt_grid_index(q->grids, c);
-                int32_t sum = gather_u8(g, p, q->zero_w[grid], c, e, w) * q->factors[grid];
+                int32_t sum = 0;
+                if (j < columns && fqt_kept_channel(kept, j) == c) {
+                    int32_t grid = fqt_grid_index(q->grids, c);
+                    const uint8_t *w_channel = w + weight_index(g, c, 0, 0);
+                    sum = gather_u8(g, p, q->zero_w[grid], e + j, columns, w_channel) * q->factors[grid];
+                    j++;
+                }
                 largest = fqt_max(largest, fqt_errors_u8(q, 1, &sum, x++, dx++));
             }
         }
@@ -142,16 +164,24 @@ void fqt_depthwise_conv2d_backward_input_f32(const struct fqt_geometry *g, enum 
 
 void fqt_depthwise_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32_t zero_x, int32_t fraction_bits,
                                              const int8_t *e, const uint8_t *x, int32_t *gradient,
-                                             int32_t *bias_gradient) {
+                                             int32_t *bias_gradient, const struct fqt_channels *kept) {
+    int32_t columns = fqt_n_kept(kept, g->out_c);
+#ifdef FQT_BLOCKS
+    if (fqt_depthwise_is_blocked(g)) {
+        fqt_depthwise_blocked_backward_weight(g, zero_x, fraction_bits, e, x, gradient, bias_gradient, kept);
+        return;
+    }
+#endif
     for (int32_t oy = 0; oy < g->out_h; oy++) {
         struct taps v = rows_of(g, oy);
         for (int32_t ox = 0; ox < g->out_w; ox++) {
             struct taps h = columns_of(g, ox);
-            for (int32_t c = 0; c < g->out_c; c++) {
+            for (int32_t j = 0; j < columns; j++) {
                 int32_t error = *e++;
                 if (error == 0) {
                     continue;
                 }
+                int32_t c = fqt_kept_channel(kept, j);
                 bias_gradient[c] += error;
                 int32_t factor = error * (1 << fraction_bits);
                 for (int32_t ky = v.first; ky < v.last; ky++) {

@@ -19,6 +19,16 @@ static inline int32_t fqt_grid_index(int32_t grids, int32_t channel) {
     return grids > 1 ? channel : 0;
 }
 
+/* Columns of e; kept may be NULL. */
+static inline int32_t fqt_n_kept(const struct fqt_channels *kept, int32_t channels) {
+    return kept == NULL ? channels : kept->count;
+}
+
+/* The output channel of column j of e; kept may be NULL. */
+static inline int32_t fqt_kept_channel(const struct fqt_channels *kept, int32_t j) {
+    return kept == NULL ? j : kept->indices[j];
+}
+
 /* extremes may be NULL. */
 static inline void fqt_widen(struct fqt_extremes *extremes, int32_t acc) {
     if (extremes != NULL) {
@@ -45,19 +55,24 @@ static inline float fqt_activate(enum fqt_activation activation, float v) {
     return activation == FQT_ACT_RELU6 && !(v < 6.0f) ? 6.0f : v;
 }
 
-/* Requantizes the error sums of n inputs; returns the largest |sum| of those that pass, accumulating the largest
- * |total|. dx may lie over x: each is read before the other is written. */
-static inline int32_t fqt_errors_u8(const struct fqt_error_quantization *q, int32_t n, const int32_t *sum,
-                                    const uint8_t *x, int8_t *dx) {
+/* Requantizes the error sums of n inputs, sum[j * step] - minus; returns the largest |sum| of those that pass,
+ * accumulating the largest |total|. dx may lie over x: each is read before the other is written. q is read once,
+ * because a write to dx might change it for all a compiler knows. */
+static inline int32_t fqt_errors_from_u8(const struct fqt_error_quantization *q, int32_t n, const int32_t *sum,
+                                         int32_t step, int32_t minus, const uint8_t *x, int8_t *dx) {
+    const int32_t lowest = q->lowest;
+    const int32_t highest = q->highest;
+    const bool accumulate = q->accumulate;
+    const struct fqt_requantizer requantizer = q->requantizer;
     int32_t largest = 0;
     for (int32_t j = 0; j < n; j++) {
-        if (x[j] <= q->lowest || x[j] >= q->highest) {
+        if (x[j] <= lowest || x[j] >= highest) {
             dx[j] = 0;
             continue;
         }
-        int32_t error = fqt_requantize(sum[j], q->requantizer);
-        int32_t seen = sum[j];
-        if (q->accumulate) {
+        int32_t seen = sum[j * step] - minus;
+        int32_t error = fqt_requantize(seen, requantizer);
+        if (accumulate) {
             error += dx[j];
             seen = error;
         }
@@ -65,6 +80,11 @@ static inline int32_t fqt_errors_u8(const struct fqt_error_quantization *q, int3
         dx[j] = (int8_t)fqt_clamp(error, -FQT_ERROR_MAX, FQT_ERROR_MAX);
     }
     return largest;
+}
+
+static inline int32_t fqt_errors_u8(const struct fqt_error_quantization *q, int32_t n, const int32_t *sum,
+                                    const uint8_t *x, int8_t *dx) {
+    return fqt_errors_from_u8(q, n, sum, 1, 0, x, dx);
 }
 
 static inline bool fqt_passes_f32(enum fqt_activation activation, float x) {

@@ -20,9 +20,10 @@ void fqt_linear_forward_f32(int32_t fan_in, int32_t outputs, enum fqt_activation
 }
 
 int32_t fqt_linear_backward_input_u8(int32_t fan_in, int32_t outputs, const struct fqt_error_quantization *q,
-                                     const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx) {
+                                     const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx,
+                                     const struct fqt_channels *kept) {
     struct fqt_geometry g = flat(fan_in, outputs);
-    return fqt_conv2d_backward_input_u8(&g, q, e, w, x, dx);
+    return fqt_conv2d_backward_input_u8(&g, q, e, w, x, dx, kept);
 }
 
 void fqt_linear_backward_input_f32(int32_t fan_in, int32_t outputs, enum fqt_activation activation, bool accumulate,
@@ -32,9 +33,10 @@ void fqt_linear_backward_input_f32(int32_t fan_in, int32_t outputs, enum fqt_act
 }
 
 void fqt_linear_backward_weight_u8(int32_t fan_in, int32_t outputs, int32_t zero_x, int32_t fraction_bits,
-                                   const int8_t *e, const uint8_t *x, int32_t *gradient, int32_t *bias_gradient) {
+                                   const int8_t *e, const uint8_t *x, int32_t *gradient, int32_t *bias_gradient,
+                                   const struct fqt_channels *kept) {
     struct fqt_geometry g = flat(fan_in, outputs);
-    fqt_conv2d_backward_weight_u8(&g, zero_x, fraction_bits, e, x, gradient, bias_gradient);
+    fqt_conv2d_backward_weight_u8(&g, zero_x, fraction_bits, e, x, gradient, bias_gradient, kept);
 }
 
 void fqt_linear_backward_weight_f32(int32_t fan_in, int32_t outputs, const float *e, const float *x, float *gradient,

@@ -22,7 +22,7 @@ float fqt_linear_layer_backward(const struct fqt_backward_pass *pass) {
     if (fqt_layer_is_quantized(network, pass->l)) {
         float unit;
         struct fqt_error_quantization q = fqt_weights_error_quantization(pass, &unit);
-        int32_t largest = fqt_linear_backward_input_u8(g.in_c, g.out_c, &q, pass->e, w, pass->x, pass->dx);
+        int32_t largest = fqt_linear_backward_input_u8(g.in_c, g.out_c, &q, pass->e, w, pass->x, pass->dx, pass->kept);
         return fqt_error_range(pass, unit, largest);
     }
     enum fqt_activation activation = fqt_tensor_activation(&network->model, pass->input);
@@ -36,7 +36,7 @@ void fqt_linear_layer_gradient(const struct fqt_gradient_pass *pass) {
     if (fqt_layer_is_quantized(network, pass->l)) {
         int32_t zero_x = fqt_tensor_values(network, network->model.layers[pass->l].input).zero;
         fqt_linear_backward_weight_u8(g.in_c, g.out_c, zero_x, pass->fraction_bits, pass->e, pass->x, pass->gradient,
-                                      pass->bias_gradient);
+                                      pass->bias_gradient, pass->kept);
     } else {
         fqt_linear_backward_weight_f32(g.in_c, g.out_c, pass->e, pass->x, pass->gradient, pass->bias_gradient);
     }

@@ -27,9 +27,10 @@ struct fqt_backward_pass {
     uint32_t l;
     uint32_t input; /**< tensor that the error goes to */
     const void *e;
-    const void *x; /**< that tensor */
+    const struct fqt_channels *kept; /**< those that e has; NULL: all */
+    const void *x;                   /**< that tensor */
     void *dx;
-    void *scratch;   /**< fqt_backward_scratch_size() */
+    void *scratch;   /**< 4 bytes a grid */
     bool accumulate; /**< onto dx */
 };
 
@@ -41,6 +42,7 @@ struct fqt_gradient_pass {
     const struct fqt_network *network;
     uint32_t l;
     const void *e;
+    const struct fqt_channels *kept; /**< those that e has; NULL: all */
     const void *x;
     int32_t fraction_bits; /**< of the gradient of a quantized layer */
     void *gradient;

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Convolution's weight gradient (SPEC.md 4.4; Eq. 2) in blocks: what a few weights of a channel meet at all output
+ * positions, x - z_x with 0 on the padding, fills a panel and meets the errors of all output channels, so that a
+ * gradient is touched once a panel. With one output position the panel is the input and each channel's gradient a
+ * multiple. */
+#include "blocks.h"
+#include "window.h"
+
+#ifdef FQT_BLOCKS
+
+#define COLUMNS 2 /* output channels at once */
+#define VECTORS FQT_GRADIENT_VECTORS
+
+struct inputs {
+    const struct fqt_geometry *g;
+    int32_t zero_x;
+    const uint8_t *x;
+};
+
+/* Output positions first..first+count-1, the first one at (oy, ox). */
+struct positions {
+    int32_t first, count;
+    int32_t oy, ox;
+};
+
+/* A weight of a channel: tap (dy, dx) from a window's origin, input channel ci. */
+struct weight {
+    int32_t dy, dx, ci;
+};
+
+static struct weight weight_of(const struct fqt_geometry *g, int32_t k) {
+    int32_t tap = k / g->in_c;
+    int32_t ky = tap / g->kernel_w;
+    return (struct weight){
+        .dy = ky * g->dilation_h - g->pad_top,
+        .dx = (tap - ky * g->kernel_w) * g->dilation_w - g->pad_left,
+        .ci = k - tap * g->in_c,
+    };
+}
+
+/* Puts zeros at elements p..end-1 of vectors v..v+n-1. */
+static void put_zeros(union fqt_word *panel, int32_t v, int32_t n, int32_t p, int32_t end) {
+    for (; p < end; p++) {
+        for (int32_t i = 0; i < n; i++) {
+            fqt_set_column(panel, VECTORS, v + i, p, 0);
+        }
+    }
+}
+
+/* Puts what a weight, vector v, or with n == VECTORS its neighbours too, meet at the positions: a row of outputs at a
+ * time, in it those whose tap lies inside the input. */
+static void fill_vectors(const struct inputs *inputs, const struct positions *at, struct weight weight, int32_t v,
+                         int32_t n, union fqt_word *panel) {
+    const struct fqt_geometry *g = inputs->g;
+    int32_t before = weight.dx < 0 ? divided_up(-weight.dx, g->stride_w) : 0;
+    int32_t behind = g->in_w > weight.dx ? divided_up(g->in_w - weight.dx, g->stride_w) : 0;
+    int32_t ox = at->ox;
+    int32_t iy = at->oy * g->stride_h + weight.dy;
+    for (int32_t p = 0; p < at->count;) {
+        int32_t end = fqt_min(at->count, p + g->out_w - ox);
+        bool inside = iy >= 0 && iy < g->in_h;
+        int32_t first = fqt_min(end, p + fqt_max(before - ox, 0));
+        int32_t last = inside ? fqt_min(end, p + behind - ox) : first;
+        put_zeros(panel, v, n, p, first);
+        if (last > first) {
+            int32_t ix = (ox + first - p) * g->stride_w + weight.dx;
+            const uint8_t *x = inputs->x + (iy * g->in_w + ix) * g->in_c + weight.ci;
+            int32_t step = g->stride_w * g->in_c;
+            if (n == VECTORS) {
+                fqt_fill_neighbours(panel, first, x, step, last - first, inputs->zero_x);
+            } else {
+                for (int32_t i = 0; i < last - first; i++) {
+                    fqt_set_column(panel, VECTORS, v, first + i, x[i * step] - inputs->zero_x);
+                }
+            }
+        }
+        put_zeros(panel, v, n, fqt_max(first, last), end);
+        p = end;
+        ox = 0;
+        iy += g->stride_h;
+    }
+}
+
+/* Puts what weights k.. of a channel meet; 0 for those that do not exist. */
+static void fill(const struct inputs *inputs, const struct positions *at, int32_t k, int32_t fan_in,
+                 union fqt_word *panel) {
+    struct weight first = weight_of(inputs->g, k);
+    if (first.ci + VECTORS <= inputs->g->in_c) {
+        fill_vectors(inputs, at, first, 0, VECTORS, panel);
+        return;
+    }
+    for (int32_t v = 0; v < VECTORS; v++) {
+        if (k + v < fan_in) {
+            fill_vectors(inputs, at, weight_of(inputs->g, k + v), v, 1, panel);
+        } else {
+            put_zeros(panel, v, 1, 0, at->count);
+        }
+    }
+}
+
+/* Puts the offsets of the positions' errors; fills up the last quad with zeros. Returns the quads. */
+static int32_t fill_offsets(const struct positions *at, int32_t columns, union fqt_word *panel) {
+    int32_t p = 0;
+    for (; p < at->count; p++) {
+        fqt_set_offset(panel, VECTORS, p, p * columns);
+    }
+    for (; p % FQT_QUAD != 0; p++) {
+        fqt_set_offset(panel, VECTORS, p, 0);
+        for (int32_t v = 0; v < VECTORS; v++) {
+            fqt_set_column(panel, VECTORS, v, p, 0);
+        }
+    }
+    return p / FQT_QUAD;
+}
+
+/* The last of an odd number of columns. */
+static void add_column(const union fqt_word *panel, const struct positions *at, int32_t factor, const int8_t *e,
+                       int32_t weights, int32_t *gradient) {
+    for (int32_t v = 0; v < weights; v++) {
+        int32_t sum = 0;
+        for (int32_t p = 0; p < at->count; p++) {
+            sum += fqt_column(panel, VECTORS, v, p) * e[fqt_offset(panel, VECTORS, p)];
+        }
+        gradient[v] += sum * factor;
+    }
+}
+
+/* Adds the panel's sums with all columns of e; gradient: of weight k of channel 0, which has `weights` from there. */
+__attribute__((noinline)) static void add_columns(const union fqt_word *panel, const struct positions *at,
+                                                  int32_t quads, int32_t factor, const int8_t *e, int32_t columns,
+                                                  const struct fqt_channels *kept, int32_t fan_in, int32_t weights,
+                                                  int32_t *gradient) {
+    int32_t j = 0;
+    for (; j + COLUMNS <= columns; j += COLUMNS) {
+        int32_t *const to[COLUMNS] = {gradient + fqt_kept_channel(kept, j) * fan_in,
+                                      gradient + fqt_kept_channel(kept, j + 1) * fan_in};
+        if (weights == VECTORS) {
+            fqt_gradients(panel, e + j, quads, to, factor);
+            continue;
+        }
+        int32_t sums[COLUMNS][VECTORS] = {{0}};
+        int32_t *const rows[COLUMNS] = {sums[0], sums[1]};
+        fqt_gradients(panel, e + j, quads, rows, factor);
+        for (int32_t v = 0; v < weights; v++) {
+            to[0][v] += sums[0][v];
+            to[1][v] += sums[1][v];
+        }
+    }
+    if (j < columns) {
+        add_column(panel, at, factor, e + j, weights, gradient + fqt_kept_channel(kept, j) * fan_in);
+    }
+}
+
+static void add_gradients(const struct inputs *inputs, int32_t fraction_bits, const int8_t *e, int32_t columns,
+                          const struct fqt_channels *kept, int32_t *gradient) {
+    const struct fqt_geometry *g = inputs->g;
+    int32_t positions = g->out_h * g->out_w;
+    int32_t fan_in = g->kernel_h * g->kernel_w * g->in_c;
+    struct positions at = {0};
+    union fqt_word panel[FQT_PANEL_WORDS];
+    for (; at.first < positions; at.first += at.count) {
+        at.count = fqt_min(fqt_column_capacity(VECTORS), positions - at.first);
+        int32_t quads = fill_offsets(&at, columns, panel);
+        for (int32_t k = 0; k < fan_in; k += VECTORS) {
+            fill(inputs, &at, k, fan_in, panel);
+            add_columns(panel, &at, quads, 1 << fraction_bits, e + at.first * columns, columns, kept, fan_in,
+                        fqt_min(VECTORS, fan_in - k), gradient + k);
+        }
+        at.ox += at.count;
+        while (at.ox >= g->out_w) {
+            at.ox -= g->out_w;
+            at.oy++;
+        }
+    }
+}
+
+/* Of one output position that reads all inputs. */
+static void add_rank_one(const struct inputs *inputs, int32_t fraction_bits, const int8_t *e, int32_t columns,
+                         const struct fqt_channels *kept, int32_t *gradient) {
+    int32_t fan_in = inputs->g->in_c;
+    int32_t part = fqt_row_capacity(1);
+    union fqt_word panel[FQT_PANEL_WORDS];
+    for (int32_t k = 0; k < fan_in; k += part) {
+        int32_t count = fqt_min(part, fan_in - k);
+        int32_t quads = count / FQT_QUAD;
+        fqt_fill_row(panel, 1, 0, 0, inputs->x + k, count, inputs->zero_x);
+        for (int32_t j = 0; j < columns; j++) {
+            int32_t factor = e[j] * (1 << fraction_bits);
+            int32_t *to = gradient + fqt_kept_channel(kept, j) * fan_in + k;
+            if (factor != 0 && quads > 0) {
+                fqt_rank_one(to, panel, factor, quads);
+            }
+            for (int32_t i = quads * FQT_QUAD; i < count; i++) {
+                to[i] += factor * fqt_row(panel, 1, 0, i);
+            }
+        }
+    }
+}
+
+void fqt_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32_t zero_x, int32_t fraction_bits, const int8_t *e,
+                                   const uint8_t *x, int32_t *gradient, int32_t *bias_gradient,
+                                   const struct fqt_channels *kept) {
+    const struct inputs inputs = {g, zero_x, x};
+    int32_t columns = fqt_n_kept(kept, g->out_c);
+    int32_t n_errors = g->out_h * g->out_w * columns;
+    for (int32_t j = 0; j < columns; j++) {
+        int32_t sum = 0;
+        for (int32_t i = j; i < n_errors; i += columns) {
+            sum += e[i];
+        }
+        bias_gradient[fqt_kept_channel(kept, j)] += sum;
+    }
+    if (g->in_h == 1 && g->in_w == 1 && g->kernel_h == 1 && g->kernel_w == 1) {
+        add_rank_one(&inputs, fraction_bits, e, columns, kept, gradient);
+    } else {
+        add_gradients(&inputs, fraction_bits, e, columns, kept, gradient);
+    }
+}
+
+#endif

@@ -1,0 +1,593 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Depthwise convolution of a few channels at a time (SPEC.md 4.1-4.4). A block's weights are unpacked once and stay on
+ * the stack while it walks over all positions, in rectangles of windows that have the same taps inside the map. */
+#include "depthwise_conv2d_blocked.h"
+
+#include "blocks.h"
+#include "window.h"
+
+#ifdef FQT_BLOCKS
+
+#include "depthwise_lanes.h"
+
+#include <string.h>
+
+/* Columns of a map and their channels. The last block starts early where columns are left over, and leaves out those
+ * that are done. Lanes that fewer columns than lanes leave over read what follows in the map, for nothing. */
+struct block {
+    int32_t first;    /* column */
+    int32_t from, to; /* lanes that count */
+    int32_t channel[LANES];
+};
+
+static struct block block_at(int32_t column, int32_t columns, const struct fqt_channels *kept) {
+    struct block b;
+    b.first = fqt_max(0, fqt_min(column, columns - LANES));
+    b.from = column - b.first;
+    b.to = fqt_min(LANES, columns);
+    for (int32_t i = 0; i < LANES; i++) {
+        b.channel[i] = fqt_kept_channel(kept, b.first + (i < b.to ? i : 0));
+    }
+    return b;
+}
+
+bool fqt_depthwise_is_blocked(const struct fqt_geometry *g) {
+    bool steps = (g->stride_h == 1 || g->dilation_h == 1) && (g->stride_w == 1 || g->dilation_w == 1);
+    return g->out_c >= LANES && g->kernel_h * g->kernel_w <= LANE_TAPS && steps;
+}
+
+/* zero_w: [grids]; turned: last tap first. */
+static void unpack_weights(const struct fqt_geometry *g, const struct block *b, int32_t grids, const int32_t *zero_w,
+                           const uint8_t *w, bool turned, lane_weight *weights) {
+    int32_t taps = g->kernel_h * g->kernel_w;
+    for (int32_t tap = 0; tap < taps; tap++) {
+        const uint8_t *from = w + (turned ? taps - 1 - tap : tap);
+        int32_t value[LANES];
+        for (int32_t i = 0; i < LANES; i++) {
+            value[i] = from[b->channel[i] * taps] - zero_w[fqt_grid_index(grids, b->channel[i])];
+        }
+        weights[tap] = lane_weight_of(value);
+    }
+}
+
+/* ---- Runs ---- */
+
+/* Windows along an axis: where the next one starts on the map, how far they are apart, how many are left. */
+struct line {
+    int32_t start, advance, left;
+    int32_t taps, dilation, size; /* of a window; of the map */
+};
+
+/* Windows in a row with the same taps inside the map. */
+struct run {
+    struct taps taps; /* of the first */
+    int32_t n;
+};
+
+static struct run next_run(struct line *line) {
+    int32_t inside = line->size - (line->taps - 1) * line->dilation; /* whole windows start before this */
+    struct run run = {{0, line->taps, line->start}, 0};
+    while (line->start >= 0 && line->start < inside && run.n < line->left) {
+        line->start += line->advance;
+        run.n++;
+    }
+    if (run.n == 0) {
+        run = (struct run){taps_of(line->start, 1, 0, line->taps, line->dilation, line->size), 1};
+        line->start += line->advance;
+    }
+    line->left -= run.n;
+    return run;
+}
+
+/* ---- Forward, Eq. 3 ---- */
+
+/* How a lane's sums become outputs: fqt_output_u8() with all taken out that does not depend on the sum. */
+struct lane_output {
+    int32_t least; /* of the sums seen, and how far the greatest is above it */
+    uint32_t span;
+    int32_t pre, post;
+    int32_t mantissa, offset; /* half a step of the second shift, and the zero point */
+};
+
+/* Outputs whose windows have the same taps. */
+struct forward_field {
+    struct lane_window window;
+    struct sums bias;  /* and half a step of the first shift */
+    struct sums start; /* that, and what the zero point of the map takes off */
+    int32_t zero;
+    struct lane_output lanes[LANES];
+    uint8_t *y;
+    int32_t rows, columns;
+    int32_t map_row, map_column, y_row, y_column; /* steps */
+    uint32_t lower, upper;                        /* a byte for each lane */
+};
+
+static int32_t half_before(struct fqt_requantizer r) {
+    return r.pre > 0 ? (int32_t)1 << (r.pre - 1) : 0;
+}
+
+/* seen: extremes so far; where nobody asks for them, all sums have been seen. post <= 21, so that the offset leaves the
+ * product its 31 bits. */
+static struct lane_output lane_output_of(struct fqt_requantizer r, int32_t zero_y, const struct fqt_extremes *seen) {
+    bool none = seen != NULL && seen->least > seen->greatest;
+    return (struct lane_output){
+        .least = seen == NULL ? 0
+                 : none       ? INT32_MAX
+                              : seen->least + half_before(r),
+        .span = seen == NULL ? UINT32_MAX
+                : none       ? 0
+                             : (uint32_t)seen->greatest - (uint32_t)seen->least,
+        .pre = r.pre,
+        .post = r.post,
+        .mantissa = r.mantissa,
+        .offset = ((int32_t)1 << (r.post - 1)) + zero_y * ((int32_t)1 << r.post),
+    };
+}
+
+/* Nothing has been seen yet while least is above all sums. Rare: kept out of the loop's registers. */
+__attribute__((noinline)) static void widen_lane(struct lane_output *lane, int32_t sum) {
+    int32_t greatest = lane->least == INT32_MAX ? sum : fqt_max(sum, (int32_t)((uint32_t)lane->least + lane->span));
+    lane->least = fqt_min(sum, lane->least);
+    lane->span = (uint32_t)greatest - (uint32_t)lane->least;
+}
+
+/* One output without its limits. */
+static inline int32_t output_of(const struct lane_output *lane, int32_t sum) {
+    return (fqt_saturate_16(sum >> lane->pre) * lane->mantissa + lane->offset) >> lane->post;
+}
+
+#if LANES == 4
+
+#if defined(__ARM_FEATURE_SIMD32) && defined(__OPTIMIZE__)
+/* output_of() into a byte of word; beyond becomes 1 if the sum has to be seen. A block, because gcc loads one by one.
+ */
+#define LANE_OUTPUT(sum, shift)                                                                                        \
+    "ldmia %[lane]!, {r4-r6, r8-r10}\n"                                                                                \
+    "sub r4, %[" sum "], r4\n"                                                                                         \
+    "cmp r4, r5\n"                                                                                                     \
+    "it hi\n"                                                                                                          \
+    "movhi %[beyond], #1\n"                                                                                            \
+    "asr r4, %[" sum "], r6\n"                                                                                         \
+    "ssat r4, #16, r4\n"                                                                                               \
+    "mla r4, r4, r9, r10\n"                                                                                            \
+    "asr r4, r4, r8\n"                                                                                                 \
+    "usat r4, #8, r4\n"                                                                                                \
+    "orr %[word], %[word], r4, lsl #" shift "\n"
+
+static inline uint32_t output_word(const struct lane_output *lane, struct sums s, uint32_t *beyond) {
+    uint32_t word = 0;
+    __asm__(LANE_OUTPUT("s0", "0") LANE_OUTPUT("s1", "8") LANE_OUTPUT("s2", "16") LANE_OUTPUT("s3", "24")
+            : [lane] "+r"(lane), [word] "+r"(word), [beyond] "+r"(*beyond)
+            : [s0] "r"(s.lane[0]), [s1] "r"(s.lane[1]), [s2] "r"(s.lane[2]), [s3] "r"(s.lane[3])
+            : "r4", "r5", "r6", "r8", "r9", "r10", "cc", "memory");
+    return word;
+}
+#else
+static inline uint32_t output_word(const struct lane_output *lane, struct sums s, uint32_t *beyond) {
+    uint32_t word = 0;
+    for (int32_t i = 0; i < LANES; i++) {
+        *beyond |= (uint32_t)s.lane[i] - (uint32_t)lane[i].least > lane[i].span;
+        word |= saturate_u8(output_of(&lane[i], s.lane[i])) << 8 * i;
+    }
+    return word;
+}
+#endif
+
+static inline void put_outputs(struct forward_field *f, struct sums sums, uint8_t *y) {
+    uint32_t beyond = 0;
+    uint32_t word = output_word(f->lanes, sums, &beyond);
+    packed_store(y, packed_clamp(word, f->lower, f->upper));
+    if (beyond != 0) {
+        for (int32_t i = 0; i < LANES; i++) {
+            widen_lane(&f->lanes[i], sums.lane[i]);
+        }
+    }
+}
+
+#else
+
+static inline void put_outputs(struct forward_field *f, struct sums sums, uint8_t *y) {
+    struct lane_output *lane = &f->lanes[0];
+    *y = (uint8_t)fqt_clamp(output_of(lane, sums.lane[0]), (int32_t)f->lower, (int32_t)f->upper);
+    if ((uint32_t)sums.lane[0] - (uint32_t)lane->least > lane->span) {
+        widen_lane(lane, sums.lane[0]);
+    }
+}
+
+#endif
+
+/* A function of its own: the registers are for its loops. */
+__attribute__((noinline)) static void forward_field(struct forward_field *f) {
+    enum shape shape = shape_of(&f->window);
+    for (int32_t row = 0; row < f->rows; row++) {
+        const uint8_t *map = f->window.map + row * f->map_row;
+        uint8_t *y = f->y + row * f->y_row;
+        uint8_t *end = y + f->columns * f->y_column;
+        while (y < end) {
+            put_outputs(f, add_window(f->start, shape, &f->window, map, false), y);
+            map += f->map_column;
+            y += f->y_column;
+        }
+    }
+}
+
+/* No step leaves 32 bits: each product and its part of the zero point together are one of the exact sum's. */
+static void take_zero_off(struct forward_field *f) {
+    const lane_weight *w = f->window.w;
+    f->start = f->bias;
+    for (int32_t row = 0; row < f->window.rows; row++) {
+        for (int32_t column = 0; column < f->window.columns; column++) {
+            f->start = add_multiple(f->start, -f->zero, w[column]);
+        }
+        w += f->window.w_row;
+    }
+}
+
+/* x, y: at the block's first channel. f: without what belongs to a window. */
+static void block_forward(const struct fqt_geometry *g, const lane_weight *weights, const uint8_t *x, uint8_t *y,
+                          struct forward_field *f) {
+    struct line down = {-g->pad_top, g->stride_h, g->out_h, g->kernel_h, g->dilation_h, g->in_h};
+    while (down.left > 0) {
+        struct run v = next_run(&down);
+        struct line across = {-g->pad_left, g->stride_w, g->out_w, g->kernel_w, g->dilation_w, g->in_w};
+        f->rows = v.n;
+        f->window.rows = v.taps.last - v.taps.first;
+        f->y = y;
+        while (across.left > 0) {
+            struct run h = next_run(&across);
+            f->columns = h.n;
+            f->window.columns = h.taps.last - h.taps.first;
+            f->window.map = x + (v.taps.in * g->in_w + h.taps.in) * g->in_c;
+            f->window.w = weights + v.taps.first * g->kernel_w + h.taps.first;
+            take_zero_off(f);
+            forward_field(f);
+            f->y += h.n * f->y_column;
+        }
+        y += v.n * f->y_row;
+    }
+}
+
+void fqt_depthwise_blocked_forward(const struct fqt_geometry *g, const struct fqt_forward_quantization *q,
+                                   const uint8_t *x, const uint8_t *w, uint8_t *y, struct fqt_extremes *extremes) {
+    struct forward_field f = {
+        .zero = q->zero_x,
+        .window.map_row = g->dilation_h * g->in_w * g->in_c,
+        .window.map_column = g->dilation_w * g->in_c,
+        .window.w_row = g->kernel_w,
+        .window.w_column = 1,
+        .map_row = g->stride_h * g->in_w * g->in_c,
+        .map_column = g->stride_w * g->in_c,
+        .y_row = g->out_w * g->out_c,
+        .y_column = g->out_c,
+        .lower = (uint32_t)q->lower * LANE_BYTES,
+        .upper = (uint32_t)q->upper * LANE_BYTES,
+    };
+    for (int32_t c = 0; c < g->out_c; c += LANES) {
+        struct block b = block_at(c, g->out_c, NULL);
+        lane_weight weights[LANE_TAPS];
+        unpack_weights(g, &b, q->grids, q->zero_w, w, false, weights);
+        for (int32_t i = 0; i < LANES; i++) {
+            int32_t grid = fqt_grid_index(q->grids, b.first + i);
+            f.lanes[i] = lane_output_of(q->requantizers[grid], q->zero_y, extremes == NULL ? NULL : extremes + grid);
+            f.bias.lane[i] = q->bias_acc[b.first + i] + half_before(q->requantizers[grid]);
+        }
+        block_forward(g, weights, x + b.first, y + b.first, &f);
+        for (int32_t i = 0; extremes != NULL && i < LANES; i++) {
+            int32_t grid = fqt_grid_index(q->grids, b.first + i);
+            int32_t half = half_before(q->requantizers[grid]);
+            int32_t least = f.lanes[i].least;
+            fqt_widen(extremes + grid, least - half);
+            fqt_widen(extremes + grid, (int32_t)((uint32_t)least + f.lanes[i].span) - half);
+        }
+    }
+}
+
+/* ---- Error to the input, Eq. 1 and 4: the convolution of the errors with the turned kernel ---- */
+
+/* Inputs `stride` apart have the same turned taps on the outputs that read them. Of such inputs along an axis: the
+ * first tap, how many there are (stride apart), and the output that the first has it on, were there any. */
+struct phase {
+    int32_t tap, taps, output;
+};
+
+static struct phase phase_of(int32_t in, int32_t stride, int32_t pad, int32_t kernel, int32_t dilation) {
+    int32_t distance = in + pad - (kernel - 1) * dilation;
+    int32_t tap = 0;
+    while ((distance + tap) % stride != 0) {
+        tap++;
+    }
+    int32_t taps = tap < kernel ? (kernel - 1 - tap) / stride + 1 : 0;
+    return (struct phase){tap, taps, (distance + tap) / stride};
+}
+
+/* How sums become errors: fqt_errors_u8() with all taken out that does not depend on the sum. */
+struct error_output {
+    int32_t first; /* input that passes, and how many do */
+    uint32_t passing;
+    bool accumulate;
+    int32_t half, pre, post, mantissa, offset; /* as of a lane_output */
+    int32_t largest;                           /* |sum| or |total| seen */
+    int32_t factor[LANES];
+    uint32_t low, high; /* the least and greatest input that pass, if some do, in four bytes */
+};
+
+/* Inputs that the same taps read. */
+struct input_field {
+    struct lane_window window;
+    struct error_output output;
+    int32_t channel[LANES];
+    int32_t from, to; /* lanes */
+    bool neighbours;  /* all four lanes, side by side */
+    const uint8_t *x;
+    int8_t *dx;
+    int32_t rows, columns;
+    int32_t map_row, map_column, x_row, x_column; /* steps */
+};
+
+static struct error_output error_output_of(const struct fqt_error_quantization *q) {
+    struct fqt_requantizer r = q->requantizer;
+    return (struct error_output){
+        .first = q->lowest + 1,
+        .passing = (uint32_t)fqt_max(0, q->highest - q->lowest - 1),
+        .accumulate = q->accumulate,
+        .half = half_before(r),
+        .pre = r.pre,
+        .post = r.post,
+        .mantissa = r.mantissa,
+        .offset = (int32_t)1 << (r.post - 1),
+        .low = packed_bytes(q->lowest + 1),
+        .high = packed_bytes(fqt_min(255, q->highest - 1)),
+    };
+}
+
+static inline bool is_larger(const struct error_output *o, int32_t sum) {
+    return (uint32_t)sum + (uint32_t)o->largest > 2 * (uint32_t)o->largest;
+}
+
+static inline bool passes(const struct error_output *o, uint8_t x) {
+    return (uint32_t)(x - o->first) < o->passing;
+}
+
+static inline int32_t error_of(const struct error_output *o, int32_t sum) {
+    return (fqt_saturate_16((sum + o->half) >> o->pre) * o->mantissa + o->offset) >> o->post;
+}
+
+static inline void put_error(struct error_output *o, int32_t sum, const uint8_t *x, int8_t *dx) {
+    if (!passes(o, *x)) {
+        *dx = 0;
+        return;
+    }
+    int32_t error = error_of(o, sum);
+    if (o->accumulate) {
+        error += *dx;
+        sum = error;
+    }
+    if (is_larger(o, sum)) {
+        o->largest = sum < 0 ? -sum : sum;
+    }
+    *dx = (int8_t)fqt_clamp(error, -FQT_ERROR_MAX, FQT_ERROR_MAX);
+}
+
+#if LANES == 4
+/* Rare: kept out of the loop's registers. */
+__attribute__((noinline)) static int32_t largest_of(const struct error_output *o, struct sums sums, uint32_t inputs) {
+    int32_t largest = o->largest;
+    for (int32_t i = 0; i < LANES; i++) {
+        if (passes(o, (uint8_t)(inputs >> 8 * i))) {
+            largest = fqt_max(largest, sums.lane[i] < 0 ? -sums.lane[i] : sums.lane[i]);
+        }
+    }
+    return largest;
+}
+
+static inline uint32_t error_byte(const struct error_output *o, int32_t sum, uint32_t *larger) {
+    *larger |= is_larger(o, sum);
+    return saturate_i8(error_of(o, sum));
+}
+
+/* Four neighbours at once, not accumulating. Some input passes. */
+static inline void put_errors(struct error_output *o, struct sums sums, const uint8_t *x, int8_t *dx) {
+    uint32_t inputs = packed_load(x);
+    uint32_t larger = 0;
+    uint32_t errors = error_byte(o, sums.lane[0], &larger);
+    errors |= error_byte(o, sums.lane[1], &larger) << 8;
+    errors |= error_byte(o, sums.lane[2], &larger) << 16;
+    errors |= error_byte(o, sums.lane[3], &larger) << 24;
+    errors = packed_max_i8(errors, packed_bytes(-FQT_ERROR_MAX));
+    packed_store(dx, errors & packed_within(inputs, o->low, o->high));
+    if (larger != 0) {
+        o->largest = largest_of(o, sums, inputs);
+    }
+}
+#endif
+
+static inline void put_lanes(struct input_field *f, struct sums sums, const uint8_t *x, int8_t *dx) {
+    sums = scaled(sums, f->output.factor);
+#if LANES == 4
+    if (f->neighbours) {
+        put_errors(&f->output, sums, x + f->channel[0], dx + f->channel[0]);
+        return;
+    }
+#endif
+    for (int32_t i = f->from; i < f->to; i++) {
+        put_error(&f->output, sums.lane[i], x + f->channel[i], dx + f->channel[i]);
+    }
+}
+
+__attribute__((noinline)) static void input_field(struct input_field *f) {
+    enum shape shape = shape_of(&f->window);
+    for (int32_t row = 0; row < f->rows; row++) {
+        const uint8_t *map = f->window.map + row * f->map_row;
+        const uint8_t *x = f->x + row * f->x_row;
+        int8_t *dx = f->dx + row * f->x_row;
+        for (int32_t n = f->columns; n > 0; n--) {
+            put_lanes(f, add_window((struct sums){{0}}, shape, &f->window, map, true), x, dx);
+            map += f->map_column;
+            x += f->x_column;
+            dx += f->x_column;
+        }
+    }
+}
+
+/* Inputs of one phase along both axes. e: at the block's first column; x, dx: at the phase's first input. f: without
+ * what belongs to a window. */
+static void phase_backward_input(const struct fqt_geometry *g, struct phase row, struct line down, struct phase column,
+                                 struct line across, const lane_weight *weights, const int8_t *e, const uint8_t *x,
+                                 int8_t *dx, struct input_field *f) {
+    int32_t left = across.left;
+    while (down.left > 0) {
+        struct run v = next_run(&down);
+        struct line line = across;
+        int32_t tap_row = row.tap + v.taps.first * g->stride_h;
+        f->rows = v.n;
+        f->window.rows = v.taps.last - v.taps.first;
+        while (line.left > 0) {
+            int32_t at = (left - line.left) * f->x_column;
+            struct run h = next_run(&line);
+            f->columns = h.n;
+            f->window.columns = h.taps.last - h.taps.first;
+            f->window.map = (const uint8_t *)e + v.taps.in * f->map_row + h.taps.in * f->map_column;
+            f->window.w = weights + tap_row * g->kernel_w + column.tap + h.taps.first * g->stride_w;
+            f->x = x + at;
+            f->dx = dx + at;
+            input_field(f);
+        }
+        x += v.n * f->x_row;
+        dx += v.n * f->x_row;
+    }
+}
+
+static void block_backward_input(const struct fqt_geometry *g, const lane_weight *weights, const int8_t *e,
+                                 const uint8_t *x, int8_t *dx, struct input_field *f) {
+    for (int32_t iy = 0; iy < fqt_min(g->stride_h, g->in_h); iy++) {
+        struct phase row = phase_of(iy, g->stride_h, g->pad_top, g->kernel_h, g->dilation_h);
+        struct line down = {row.output, 1, divided_up(g->in_h - iy, g->stride_h), row.taps, g->dilation_h, g->out_h};
+        for (int32_t ix = 0; ix < fqt_min(g->stride_w, g->in_w); ix++) {
+            struct phase column = phase_of(ix, g->stride_w, g->pad_left, g->kernel_w, g->dilation_w);
+            struct line across = {
+                column.output, 1, divided_up(g->in_w - ix, g->stride_w), column.taps, g->dilation_w, g->out_w,
+            };
+            int32_t at = (iy * g->in_w + ix) * g->in_c;
+            phase_backward_input(g, row, down, column, across, weights, e, x + at, dx + at, f);
+        }
+    }
+}
+
+/* The errors of inputs that no kept channel reads. */
+static int32_t others_backward_input(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
+                                     const struct fqt_channels *kept, const uint8_t *x, int8_t *dx) {
+    int32_t largest = 0;
+    for (int32_t p = g->in_h * g->in_w; p > 0; p--) {
+        int32_t j = 0;
+        for (int32_t c = 0; q->accumulate && c < g->in_c; c++) {
+            static const int32_t nothing = 0;
+            if (j < kept->count && kept->indices[j] == c) {
+                j++;
+            } else {
+                largest = fqt_max(largest, fqt_errors_u8(q, 1, &nothing, x + c, dx + c));
+            }
+        }
+        if (!q->accumulate) {
+            /* All are 0: the kept ones move to the front and back again. */
+            for (j = 0; j < kept->count; j++) {
+                dx[j] = dx[kept->indices[j]];
+            }
+            memset(dx + kept->count, 0, (size_t)(g->in_c - kept->count));
+            while (j-- > 0) {
+                int8_t error = dx[j];
+                dx[j] = 0;
+                dx[kept->indices[j]] = error;
+            }
+        }
+        x += g->in_c;
+        dx += g->in_c;
+    }
+    return largest;
+}
+
+int32_t fqt_depthwise_blocked_backward_input(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
+                                             const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx,
+                                             const struct fqt_channels *kept) {
+    int32_t columns = fqt_n_kept(kept, g->out_c);
+    struct input_field f = {
+        .window.map_row = g->dilation_h * g->out_w * columns,
+        .window.map_column = g->dilation_w * columns,
+        .window.w_row = g->stride_h * g->kernel_w,
+        .window.w_column = g->stride_w,
+        .map_row = g->out_w * columns,
+        .map_column = columns,
+        .x_row = g->stride_h * g->in_w * g->in_c,
+        .x_column = g->stride_w * g->in_c,
+        .output = error_output_of(q),
+    };
+    for (int32_t j = 0; j < columns; j += LANES) {
+        struct block b = block_at(j, columns, kept);
+        lane_weight weights[LANE_TAPS];
+        unpack_weights(g, &b, q->grids, q->zero_w, w, true, weights);
+        f.from = b.from;
+        f.to = b.to;
+        f.neighbours = kept == NULL && b.from == 0 && !q->accumulate && f.output.passing > 0 && f.output.first < 256;
+        for (int32_t i = 0; i < LANES; i++) {
+            f.channel[i] = b.channel[i];
+            f.output.factor[i] = q->factors[fqt_grid_index(q->grids, b.channel[i])];
+        }
+        block_backward_input(g, weights, e + b.first, x, dx, &f);
+    }
+    return kept == NULL ? f.output.largest : fqt_max(f.output.largest, others_backward_input(g, q, kept, x, dx));
+}
+
+/* ---- Weight gradient, Eq. 2: for each tap, the outputs that have it inside the input ---- */
+
+/* Along one axis: outputs first..last-1 have a tap on an input, the first one on input `in`. */
+struct span {
+    int32_t first, last, in;
+};
+
+static struct span span_of(int32_t tap, int32_t stride, int32_t pad, int32_t dilation, int32_t in_size,
+                           int32_t out_size) {
+    int32_t origin = tap * dilation - pad;
+    int32_t first = origin < 0 ? divided_up(-origin, stride) : 0;
+    int32_t last = origin < in_size ? fqt_min(out_size, divided_up(in_size - origin, stride)) : 0;
+    return (struct span){first, last, origin + first * stride};
+}
+
+/* The bias gradient is that of a weight whose input is always 1. */
+static void add_bias_gradients(const struct fqt_geometry *g, const struct block *b, const int8_t *e, int32_t columns,
+                               int32_t *bias_gradient) {
+    static const uint8_t ones[4] = {1, 1, 1, 1};
+    static const int32_t at[4] = {0, 1, 2, 3};
+    struct sums sums = {{0}};
+    sums = add_products(sums, g->out_h * g->out_w, e, columns, ones, 0, at, 0);
+    for (int32_t i = b->from; i < b->to; i++) {
+        bias_gradient[b->channel[i]] += sums.lane[i];
+    }
+}
+
+void fqt_depthwise_blocked_backward_weight(const struct fqt_geometry *g, int32_t zero_x, int32_t fraction_bits,
+                                           const int8_t *e, const uint8_t *x, int32_t *gradient, int32_t *bias_gradient,
+                                           const struct fqt_channels *kept) {
+    int32_t columns = fqt_n_kept(kept, g->out_c);
+    for (int32_t j = 0; j < columns; j += LANES) {
+        struct block b = block_at(j, columns, kept);
+        add_bias_gradients(g, &b, e + b.first, columns, bias_gradient);
+        for (int32_t ky = 0; ky < g->kernel_h; ky++) {
+            struct span v = span_of(ky, g->stride_h, g->pad_top, g->dilation_h, g->in_h, g->out_h);
+            for (int32_t kx = 0; kx < g->kernel_w; kx++) {
+                struct span h = span_of(kx, g->stride_w, g->pad_left, g->dilation_w, g->in_w, g->out_w);
+                struct sums sums = {{0}};
+                for (int32_t oy = v.first; oy < v.last; oy++) {
+                    const int8_t *errors = e + (oy * g->out_w + h.first) * columns + b.first;
+                    const uint8_t *inputs = x + ((v.in + (oy - v.first) * g->stride_h) * g->in_w + h.in) * g->in_c;
+                    sums = add_products(sums, h.last - h.first, errors, columns, inputs, g->stride_w * g->in_c,
+                                        b.channel, zero_x);
+                }
+                for (int32_t i = b.from; i < b.to; i++) {
+                    int32_t weight = (b.channel[i] * g->kernel_h + ky) * g->kernel_w + kx;
+                    gradient[weight] += sums.lane[i] * (1 << fraction_bits);
+                }
+            }
+        }
+    }
+}
+
+#endif

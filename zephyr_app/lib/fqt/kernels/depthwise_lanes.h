@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The innermost loops of the blocked depthwise convolution. Channels go through them side by side, a lane each: four
+ * where a core multiplies parts of a word, otherwise one. */
+#ifndef FQT_DEPTHWISE_LANES_H
+#define FQT_DEPTHWISE_LANES_H
+
+#include "blocks.h"
+#include "packed_pairs.h"
+
+#define LANE_TAPS 25 /* largest kernel whose weights are unpacked on the stack */
+#define ALWAYS_INLINE __attribute__((always_inline)) static inline
+
+#ifdef FQT_PAIRED
+#define LANES 4
+#define LANE_BYTES PACKED_ONES /* a byte times this is a byte for each lane */
+typedef struct {
+    uint32_t even, odd; /* pairs of lanes 0, 2 and of 1, 3 */
+} lane_weight;
+#else
+#define LANES 1
+#define LANE_BYTES 1
+typedef int32_t lane_weight;
+#endif
+
+/* A sum for each lane. */
+struct sums {
+    int32_t lane[LANES];
+};
+
+/* Taps of a window over a map of bytes; steps in bytes of the map and in weights. */
+struct lane_window {
+    const uint8_t *map; /* first tap, first lane */
+    const lane_weight *w;
+    int32_t rows, columns;
+    int32_t map_row, map_column;
+    int32_t w_row, w_column;
+};
+
+#if LANES == 4
+
+static inline lane_weight lane_weight_of(const int32_t *w) {
+    return (lane_weight){pair_of(w[0], w[2]), pair_of(w[1], w[3])};
+}
+
+static inline struct sums add_pairs(struct sums s, uint32_t even, uint32_t odd, lane_weight w) {
+    s.lane[0] = add_bottom_product(s.lane[0], even, w.even);
+    s.lane[1] = add_bottom_product(s.lane[1], odd, w.odd);
+    s.lane[2] = add_top_product(s.lane[2], even, w.even);
+    s.lane[3] = add_top_product(s.lane[3], odd, w.odd);
+    return s;
+}
+
+/* s + value * w. */
+static inline struct sums add_multiple(struct sums s, int32_t value, lane_weight w) {
+    uint32_t pair = pair_of(value, value);
+    return add_pairs(s, pair, pair, w);
+}
+
+static inline struct sums scaled(struct sums s, const int32_t *factor) {
+    return (struct sums){{s.lane[0] * factor[0], s.lane[1] * factor[1], s.lane[2] * factor[2], s.lane[3] * factor[3]}};
+}
+
+/* s + products of four bytes and weights. */
+static inline struct sums add_word(struct sums s, uint32_t bytes, lane_weight w, bool is_signed) {
+    uint32_t even = is_signed ? even_pair_i8(bytes) : even_pair_u8(0, bytes);
+    uint32_t odd = is_signed ? odd_pair_i8(bytes) : odd_pair_u8(0, bytes);
+    return add_pairs(s, even, odd, w);
+}
+
+#if defined(__ARM_FEATURE_SIMD32) && defined(__OPTIMIZE__)
+/* Blocks of instructions: gcc would move all loads to the front and run out of registers. */
+#define LANE_TAP(type, map, w)                                                                                         \
+    "ldr %[word], [%[map]" map "]\n"                                                                                   \
+    "ldrd %[even], %[odd], [%[w], #" w "]\n" type "xtb16 %[pair], %[word]\n" type "xtb16 %[word], %[word], ror #8\n"   \
+    "smlabb %[s0], %[pair], %[even], %[s0]\n"                                                                          \
+    "smlatt %[s2], %[pair], %[even], %[s2]\n"                                                                          \
+    "smlabb %[s1], %[word], %[odd], %[s1]\n"                                                                           \
+    "smlatt %[s3], %[word], %[odd], %[s3]\n"
+#define LANE_2_TAPS(type, w0, w1) LANE_TAP(type, "", w0) LANE_TAP(type, ", %[step]", w1)
+#define LANE_3_TAPS(type, w0, w1, w2) LANE_2_TAPS(type, w0, w1) LANE_TAP(type, ", %[step], lsl #1", w2)
+#define LANE_9_TAPS(type)                                                                                              \
+    LANE_3_TAPS(type, "0", "8", "16")                                                                                  \
+    "add %[map], %[next_row]\n" LANE_3_TAPS(type, "24", "32",                                                          \
+                                            "40") "add %[map], %[next_row]\n" LANE_3_TAPS(type, "48", "56", "64")
+#define LANE_BLOCK(taps)                                                                                               \
+    __asm__(taps                                                                                                       \
+            : [s0] "+r"(s.lane[0]), [s1] "+r"(s.lane[1]), [s2] "+r"(s.lane[2]), [s3] "+r"(s.lane[3]),                  \
+              [word] "=&r"(word), [pair] "=&r"(pair), [even] "=&r"(even), [odd] "=&r"(odd), [map] "+r"(map)            \
+            : [w] "r"(w), [step] "r"(step), [next_row] "r"(next_row)                                                   \
+            : "memory")
+#define LANE_BLOCKS(type)                                                                                              \
+    if (n == 9) {                                                                                                      \
+        LANE_BLOCK(LANE_9_TAPS(type));                                                                                 \
+    } else if (n == 3) {                                                                                               \
+        LANE_BLOCK(LANE_3_TAPS(type, "0", "8", "16"));                                                                 \
+    } else if (n == 2) {                                                                                               \
+        LANE_BLOCK(LANE_2_TAPS(type, "0", "8"));                                                                       \
+    } else {                                                                                                           \
+        LANE_BLOCK(LANE_TAP(type, "", "0"));                                                                           \
+    }
+
+/* s + products of n = 1, 2, 3 or 9 taps and weights side by side; taps are three in a row. */
+ALWAYS_INLINE struct sums add_taps(struct sums s, int32_t n, const uint8_t *map, int32_t step, int32_t next_row,
+                                   const lane_weight *w, bool is_signed) {
+    uint32_t word, pair, even, odd;
+    if (is_signed) {
+        LANE_BLOCKS("s")
+    } else {
+        LANE_BLOCKS("u")
+    }
+    return s;
+}
+#else
+/* s + products of n = 1, 2, 3 or 9 taps and weights side by side; taps are three in a row. */
+ALWAYS_INLINE struct sums add_taps(struct sums s, int32_t n, const uint8_t *map, int32_t step, int32_t next_row,
+                                   const lane_weight *w, bool is_signed) {
+    for (int32_t i = 0; i < n; i++) {
+        s = add_word(s, packed_load(map + i / 3 * next_row + i % 3 * step), w[i], is_signed);
+    }
+    return s;
+}
+#endif
+
+/* s + products of n errors with inputs without their zero point; lane i's are at x[at[i]]. */
+static inline struct sums add_products(struct sums s, int32_t n, const int8_t *e, int32_t e_step, const uint8_t *x,
+                                       int32_t x_step, const int32_t *at, int32_t zero) {
+    uint32_t offset = pair_of(-zero, -zero);
+    bool neighbours = at[3] - at[0] == 3;
+    x += at[0];
+    for (; neighbours && n > 0; n--) {
+        uint32_t inputs = packed_load(x);
+        lane_weight factors = {even_pair_u8(offset, inputs), odd_pair_u8(offset, inputs)};
+        s = add_word(s, packed_load(e), factors, true);
+        e += e_step;
+        x += x_step;
+    }
+    int32_t at_1 = at[1] - at[0];
+    int32_t at_2 = at[2] - at[0];
+    int32_t at_3 = at[3] - at[0];
+    for (; n > 0; n--) {
+        lane_weight factors = {even_pair_u8(offset, x[0] | (uint32_t)x[at_2] << 16),
+                               even_pair_u8(offset, x[at_1] | (uint32_t)x[at_3] << 16)};
+        s = add_word(s, packed_load(e), factors, true);
+        e += e_step;
+        x += x_step;
+    }
+    return s;
+}
+
+#else
+
+static inline lane_weight lane_weight_of(const int32_t *w) {
+    return *w;
+}
+
+/* s + value * w. */
+static inline struct sums add_multiple(struct sums s, int32_t value, lane_weight w) {
+    return (struct sums){{s.lane[0] + value * w}};
+}
+
+static inline struct sums scaled(struct sums s, const int32_t *factor) {
+    return (struct sums){{s.lane[0] * factor[0]}};
+}
+
+#if defined(__ARM_ARCH_6M__) && defined(__OPTIMIZE__)
+/* Blocks of instructions: gcc would move half of it through high registers. A signed load knows no offset of 0. */
+#define LANE_PRODUCT "ldmia %[w]!, {%[weight]}\n muls %[weight], %[value]\n add %[sum], %[weight]\n"
+#define LANE_1_TAP(first, load) first LANE_PRODUCT
+#define LANE_2_TAPS(first, load) LANE_1_TAP(first, load) load " %[value], [%[map], %[step]]\n" LANE_PRODUCT
+#define LANE_3_TAPS(first, load) LANE_2_TAPS(first, load) load " %[value], [%[map], %[two_steps]]\n" LANE_PRODUCT
+#define LANE_9_TAPS(first, load)                                                                                       \
+    LANE_3_TAPS(first, load)                                                                                           \
+    "add %[map], %[next_row]\n" LANE_3_TAPS(first, load) "add %[map], %[next_row]\n" LANE_3_TAPS(first, load)
+#define LANE_BLOCK(taps)                                                                                               \
+    __asm__(".syntax unified\n" taps                                                                                   \
+            : [sum] "+r"(sum), [map] "+l"(map), [w] "+l"(w), [value] "=&l"(value), [weight] "=&l"(weight)              \
+            : [step] "l"(step), [two_steps] "l"(2 * step), [next_row] "r"(next_row)                                    \
+            : "cc", "memory")
+#define LANE_BLOCKS(first, load)                                                                                       \
+    if (n == 9) {                                                                                                      \
+        LANE_BLOCK(LANE_9_TAPS(first, load));                                                                          \
+    } else if (n == 3) {                                                                                               \
+        LANE_BLOCK(LANE_3_TAPS(first, load));                                                                          \
+    } else if (n == 2) {                                                                                               \
+        LANE_BLOCK(LANE_2_TAPS(first, load));                                                                          \
+    } else {                                                                                                           \
+        LANE_BLOCK(LANE_1_TAP(first, load));                                                                           \
+    }
+
+/* s + products of n = 1, 2, 3 or 9 taps and weights side by side; taps are three in a row. */
+ALWAYS_INLINE struct sums add_taps(struct sums s, int32_t n, const uint8_t *map, int32_t step, int32_t next_row,
+                                   const lane_weight *w, bool is_signed) {
+    uint32_t value, weight;
+    int32_t sum = s.lane[0];
+    if (is_signed) {
+        LANE_BLOCKS("movs %[value], #0\n ldrsb %[value], [%[map], %[value]]\n", "ldrsb")
+    } else {
+        LANE_BLOCKS("ldrb %[value], [%[map]]\n", "ldrb")
+    }
+    return (struct sums){{sum}};
+}
+#else
+/* s + products of n = 1, 2, 3 or 9 taps and weights side by side; taps are three in a row. */
+ALWAYS_INLINE struct sums add_taps(struct sums s, int32_t n, const uint8_t *map, int32_t step, int32_t next_row,
+                                   const lane_weight *w, bool is_signed) {
+    for (int32_t i = 0; i < n; i++) {
+        const uint8_t *at = map + i / 3 * next_row + i % 3 * step;
+        s.lane[0] += (is_signed ? *(const int8_t *)at : *at) * w[i];
+    }
+    return s;
+}
+#endif
+
+/* s + products of n errors with inputs without their zero point, which are at x[at[0]]. */
+static inline struct sums add_products(struct sums s, int32_t n, const int8_t *e, int32_t e_step, const uint8_t *x,
+                                       int32_t x_step, const int32_t *at, int32_t zero) {
+    int32_t sum = s.lane[0];
+    x += at[0];
+    for (; n >= 2; n -= 2) {
+        sum += e[0] * (x[0] - zero);
+        sum += e[e_step] * (x[x_step] - zero);
+        e += 2 * e_step;
+        x += 2 * x_step;
+    }
+    if (n > 0) {
+        sum += e[0] * (x[0] - zero);
+    }
+    return (struct sums){{sum}};
+}
+
+#endif
+
+/* Shapes that have loops of their own. */
+enum shape { SHAPE_3X3, SHAPE_ROWS_OF_3, SHAPE_ROWS_OF_2, SHAPE_ANY };
+
+static inline enum shape shape_of(const struct lane_window *p) {
+    if (p->w_column != 1 || p->columns < 2 || p->columns > 3) {
+        return SHAPE_ANY;
+    }
+    return p->columns == 2 ? SHAPE_ROWS_OF_2 : p->rows == 3 && p->w_row == 3 ? SHAPE_3X3 : SHAPE_ROWS_OF_3;
+}
+
+/* n neighbours in each row; n is a constant. */
+ALWAYS_INLINE struct sums add_rows(struct sums s, int32_t n, const struct lane_window *p, const uint8_t *map,
+                                   const lane_weight *w, bool is_signed) {
+    for (int32_t row = p->rows; row > 0; row--) {
+        s = add_taps(s, n, map, p->map_column, 0, w, is_signed);
+        map += p->map_row;
+        w += p->w_row;
+    }
+    return s;
+}
+
+/* s + products of a window of SHAPE_ANY and weights. */
+ALWAYS_INLINE struct sums add_any(struct sums s, const struct lane_window *p, const uint8_t *map, bool is_signed) {
+    const lane_weight *w = p->w;
+    int32_t left = p->columns;
+    for (; p->w_column == 1 && left >= 3; left -= 3) {
+        s = add_rows(s, 3, p, map, w, is_signed);
+        map += 3 * p->map_column;
+        w += 3;
+    }
+    if (p->w_column == 1 && left == 2) {
+        return add_rows(s, 2, p, map, w, is_signed);
+    }
+    for (; left > 0; left--) {
+        s = add_rows(s, 1, p, map, w, is_signed);
+        map += p->map_column;
+        w += p->w_column;
+    }
+    return s;
+}
+
+/* Functions of their own: the registers are for their loops. */
+__attribute__((noinline)) static void add_any_u8(struct sums *s, const struct lane_window *p, const uint8_t *map) {
+    *s = add_any(*s, p, map, false);
+}
+
+__attribute__((noinline)) static void add_any_i8(struct sums *s, const struct lane_window *p, const uint8_t *map) {
+    *s = add_any(*s, p, map, true);
+}
+
+/* s + products of a window's values and weights. */
+ALWAYS_INLINE struct sums add_window(struct sums s, enum shape shape, const struct lane_window *p, const uint8_t *map,
+                                     bool is_signed) {
+    if (shape == SHAPE_3X3) {
+        return add_taps(s, 9, map, p->map_column, p->map_row, p->w, is_signed);
+    }
+    if (shape == SHAPE_ROWS_OF_3) {
+        return add_rows(s, 3, p, map, p->w, is_signed);
+    }
+    if (shape == SHAPE_ROWS_OF_2) {
+        return add_rows(s, 2, p, map, p->w, is_signed);
+    }
+    if (is_signed) {
+        add_any_i8(&s, p, map);
+    } else {
+        add_any_u8(&s, p, map);
+    }
+    return s;
+}
+
+#endif
