@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fqt_ref import device
+from fqt_ref.cycle_estimate import cycles
 from fqt_ref.instruction_count import Program, build_program, instructions, run
 from fqt_ref.network import CONV2D, DEPTHWISE_CONV2D, LINEAR, OP_NAMES, Geometry
 from fqt_ref.optimizers.standardized_sgd import fraction_bits_of
@@ -63,7 +64,7 @@ class Counted(NamedTuple):
 
     layer: Layer
     passing: str
-    core: str
+    program: Program
     instructions: int
     stack: int
     ticks: int
@@ -76,7 +77,13 @@ class Counted(NamedTuple):
 
     @property
     def per_mac(self) -> float:
+        """Instructions per multiply-accumulate."""
         return self.instructions / self.layer.macs
+
+    @property
+    def estimate(self) -> float:
+        """Cycles, estimated."""
+        return cycles(self.program, self.interval)
 
 
 def padded(array: np.ndarray) -> bytes:
@@ -137,5 +144,5 @@ def count_kernels(
         ticks, stack = map(int, line)
         interval = answer.intervals[number] if not icount else np.zeros(0)
         count = 0 if icount else instructions(program, interval)
-        results.append(Counted(layer, passing, program.core, count, stack, ticks, interval))
+        results.append(Counted(layer, passing, program, count, stack, ticks, interval))
     return results

@@ -205,3 +205,24 @@ def by_function(program: Program, interval: np.ndarray) -> dict[Function, int]:
 def instructions(program: Program, interval: np.ndarray) -> int:
     """Instructions of an interval, without the test program's own."""
     return sum(by_function(program, interval).values())
+
+
+def by_inlined(program: Program, interval: np.ndarray) -> dict[str, int]:
+    """Instructions of an interval by innermost function, inlined ones told apart, without the test program's own."""
+    own = [(one.address, one.address + one.size) for one in program.functions if one.kind == "text" and one.source in OWN]
+    mine = [row for row in interval if not any(first <= row["address"] < end for first, end in own)]
+    command = ["arm-none-eabi-addr2line", "-f", "-e", str(program.path), *(f"{row['address']:#x}" for row in mine)]
+    names = device.run(command, "looking up functions", 120).stdout.splitlines()[::2]
+    sums: dict[str, int] = {}
+    for row, name in zip(mine, names, strict=True):
+        sums[name] = sums.get(name, 0) + int(row["executed"])
+    return dict(sorted(sums.items(), key=lambda item: -item[1]))
+
+
+def linked_bytes(program: Program, sources: list[str]) -> dict[str, int]:
+    """Bytes of flash (code and constants) by source, of those sources that are linked."""
+    sums: dict[str, int] = {}
+    for one in program.functions:
+        if one.source in sources and one.kind in ("text", "rodata"):
+            sums[one.source] = sums.get(one.source, 0) + one.size
+    return sums

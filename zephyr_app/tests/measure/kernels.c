@@ -25,7 +25,7 @@
 #define KEPT_DEPTHWISE
 #endif
 
-#define PAINTED 4096 /* bytes of stack that are watched */
+#define PAINTED 8192 /* bytes of stack that are watched */
 #define PAINT 0xa5
 
 enum pass { FORWARD, INPUT, WEIGHT };
