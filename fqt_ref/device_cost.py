@@ -74,9 +74,9 @@ def build(target: str, optimize: str = "-Os", timeout: float = 300) -> Path:
     sources = [*device.library_sources(), SOURCE]
     command = [device.compiler_of(found), *flags, f"-I{device.APP / 'include'}", *map(str, sources)]
     digest = hashlib.sha256("\0".join(command).encode())
-    headers = [*(device.APP / "include").rglob("*.h"), *(device.APP / "lib" / "fqt").rglob("*.h"), *SOURCE.parent.glob("*.h")]
-    for path in sorted([*headers, *sources]):
+    for path in sorted([*(device.APP / "include").rglob("*.h"), *(device.APP / "lib" / "fqt").rglob("*.h"), *sources]):
         digest.update(path.read_bytes())
+    digest.update(SOURCE.with_name("timer.h").read_bytes())
     folder = device.default_build_dir()
     program = folder / f"measure-{target}{optimize}-{digest.hexdigest()[:16]}.elf"
     if program.exists():
