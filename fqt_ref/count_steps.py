@@ -9,7 +9,7 @@ import numpy as np
 from fqt_ref import instruction_count
 from fqt_ref.count_kernels import BATCH
 from fqt_ref.errors import FqtError
-from fqt_ref.instruction_count import Program, build_program, run
+from fqt_ref.instruction_count import Program, build_program, run, within
 from fqt_ref.model_file import file_bytes
 from fqt_ref.network import LAYER_TRAINABLE, OP_NAMES, Network, carrying, inputs_of
 from fqt_ref.sparse_update import kept_channels
@@ -23,6 +23,7 @@ FORWARD, LOSS, SELECT, DW, DX, UPDATE = PARTS = ("forward", "loss", "select", "d
 BACKWARD = (SELECT, DW, DX)
 # The event that ends a part (enum fqt_event; 0: the sample's end).
 OUTPUT, LOSS_KNOWN, ERROR, SELECTED, GRADIENT, BIAS_GRADIENT, END = 1, 2, 3, 4, 5, 6, 0
+FOR_OBSERVERS = "fqt_sparse_zero_u8"  # what an observer alone wants to see: no part of a step
 
 
 # Name, (network, side and channels of its input, layers to train).
@@ -126,17 +127,21 @@ def way_back(network: Network) -> list[int]:
     return [i for i in order if carries[i + 1] for t in inputs_of(network.layers[i]) if carries[t]]
 
 
-def parts_of_sample(network: Network, events: list[tuple[int, int]], intervals: list[np.ndarray]) -> list[Part]:
-    """The parts that a sample's events have ended."""
+def parts_of_sample(network: Network, program: Program, events: list[tuple[int, int]], intervals: list[np.ndarray]) -> list[Part]:
+    """The parts that a sample's events have ended. The selection goes on behind its event, with compaction."""
     senders, last = iter(way_back(network)), len(network.layers)
     parts = []
-    for (event, index), interval in zip(events, intervals, strict=True):
+    for (event, index), watched in zip(events, intervals, strict=True):
+        interval = watched[~within(program, watched, lambda one: one.name == FOR_OBSERVERS)]
         if event in (LOSS_KNOWN, END) or (event == ERROR and index == last):
             parts.append(Part(LOSS, -1, interval))
         elif event == ERROR:
             parts.append(Part(DX, next(senders), interval))
+        elif event == GRADIENT:
+            selecting = within(program, interval, lambda one: one.source == "sparse_update")
+            parts += [Part(SELECT, index, interval[selecting]), Part(DW, index, interval[~selecting])]
         else:
-            name = {OUTPUT: FORWARD, SELECTED: SELECT, GRADIENT: DW, BIAS_GRADIENT: DW}[event]
+            name = {OUTPUT: FORWARD, SELECTED: SELECT, BIAS_GRADIENT: DW}[event]
             parts.append(Part(name, index, interval))
     return parts
 
@@ -168,7 +173,7 @@ def count_steps(
                 continue
             events.append((int(line[0]), int(line[1])))
             if events[-1][0] == END:
-                parts += parts_of_sample(network, events, [next(intervals) for _ in events])
+                parts += parts_of_sample(network, program, events, [next(intervals) for _ in events])
                 events = []
     return steps
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from fqt_ref import device
 from fqt_ref.errors import FqtError
-from fqt_ref.instruction_count import OWN, Program
+from fqt_ref.instruction_count import Program, own
 
 LINE = re.compile(r"^\s+([0-9a-f]+):\t(\S+)[ \t]*([^;@\n]*)", re.M)
 REGISTER = re.compile(r"\b(?:r\d+|sp|lr|pc|ip|sl|fp|[sd]\d+)\b")
@@ -137,9 +137,9 @@ def cycles_m7(codes: list[Code | None], addresses: np.ndarray, executed: np.ndar
 def cycles(program: Program, interval: np.ndarray) -> float:
     """Estimated cycles of an interval, without the test program's own instructions."""
     by_address = disassembled(program.path)
-    own = [(one.address, one.address + one.size) for one in program.functions if one.kind == "text" and one.source in OWN]
+    left_out = own(program, interval)
     addresses, executed, taken = (interval[name] for name in ("address", "executed", "taken"))
-    codes = [None if any(a <= at < b for a, b in own) else by_address.get(int(at)) for at in addresses]
+    codes = [None if out else by_address.get(int(at)) for at, out in zip(addresses, left_out, strict=True)]
     if program.core == "cortex-m7":
         return cycles_m7(codes, addresses.astype(np.int64), executed)
     cost = cost_m0 if program.core == "cortex-m0" else cost_m4

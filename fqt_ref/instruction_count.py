@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -194,6 +195,20 @@ def read_intervals(data: bytes) -> list[np.ndarray]:
     return intervals
 
 
+def within(program: Program, interval: np.ndarray, wanted: Callable[[Function], bool]) -> np.ndarray:
+    """Which records of an interval lie in functions that are wanted."""
+    inside = np.zeros(len(interval), bool)
+    for one in program.functions:
+        if one.kind == "text" and wanted(one):
+            inside |= (interval["address"] >= one.address) & (interval["address"] < one.address + one.size)
+    return inside
+
+
+def own(program: Program, interval: np.ndarray) -> np.ndarray:
+    """Which records of an interval are the test program's."""
+    return within(program, interval, lambda one: one.source in OWN)
+
+
 def by_function(program: Program, interval: np.ndarray) -> dict[Function, int]:
     """Instructions of an interval by function, without the test program's own."""
     code = [one for one in program.functions if one.kind == "text"]
@@ -204,13 +219,12 @@ def by_function(program: Program, interval: np.ndarray) -> dict[Function, int]:
 
 def instructions(program: Program, interval: np.ndarray) -> int:
     """Instructions of an interval, without the test program's own."""
-    return sum(by_function(program, interval).values())
+    return int(interval["executed"][~own(program, interval)].sum())
 
 
 def by_inlined(program: Program, interval: np.ndarray) -> dict[str, int]:
     """Instructions of an interval by innermost function, inlined ones told apart, without the test program's own."""
-    own = [(one.address, one.address + one.size) for one in program.functions if one.kind == "text" and one.source in OWN]
-    mine = [row for row in interval if not any(first <= row["address"] < end for first, end in own)]
+    mine = interval[~own(program, interval)]
     command = ["arm-none-eabi-addr2line", "-f", "-e", str(program.path), *(f"{row['address']:#x}" for row in mine)]
     names = device.run(command, "looking up functions", 120).stdout.splitlines()[::2]
     sums: dict[str, int] = {}

@@ -8,8 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from fqt_ref import count_kernels, cycle_estimate, device, instruction_count
+from fqt_ref import count_kernels, count_steps, cycle_estimate, device, instruction_count, model_file
 from fqt_ref.count_kernels import LAYERS, PASSES
+from fqt_ref.count_steps import DW, DX, FORWARD, SELECT, UPDATE
 from fqt_ref.device_cost import TICK
 from fqt_ref.errors import FqtError
 from fqt_ref.instruction_count import CORES
@@ -51,6 +52,23 @@ def test_all_instructions_have_a_function_and_a_cost(core):
     assert row.instructions / 2 <= row.estimate <= 4 * row.instructions
     known = cycle_estimate.disassembled(program.path)
     assert all(int(address) in known for address in row.interval["address"])
+
+
+def test_a_step_falls_into_its_parts():
+    require("cortex-m4")
+    network, rng = model_file.read(device.APP / "data" / "model.fqt"), np.random.RandomState(0)
+    samples, labels = rng.randint(0, 256, (count_steps.SAMPLES, 64)).astype(np.uint8), np.zeros(count_steps.SAMPLES, np.int64)
+    program = count_steps.build("cortex-m4")
+    dense, sparse = first = count_steps.count_steps(program, network, samples, labels, (1.0, 0.25))
+    again = count_steps.count_steps(program, network, samples, labels, (1.0, 0.25))
+    assert [step.instructions(count_steps.PARTS) for step in first] == [step.instructions(count_steps.PARTS) for step in again]
+    for layer, weights in enumerate(network.weights):
+        assert dense.instructions([FORWARD], layer) == sparse.instructions([FORWARD], layer) > 0
+        assert (dense.instructions([DW], layer) > 0) == (weights is not None)
+        assert (dense.instructions([DX], layer) > 0) == (layer > 0)
+    assert dense.instructions([SELECT]) < sparse.instructions([SELECT])
+    assert sparse.backward < dense.backward
+    assert dense.instructions([UPDATE]) > 0 < dense.stack
 
 
 def test_json():
