@@ -79,6 +79,7 @@ def build(target: str, optimize: str = "-Os", timeout: float = 300) -> Path:
     digest = hashlib.sha256("\0".join(command + compiling).encode())
     for path in sorted([*(device.APP / "include").rglob("*.h"), *(device.APP / "lib" / "fqt").rglob("*.h"), *sources]):
         digest.update(path.read_bytes())
+    digest.update(SOURCE.with_name("timer.h").read_bytes())
     folder = device.default_build_dir()
     program = folder / f"measure-{target}{optimize}-{digest.hexdigest()[:16]}.elf"
     if program.exists():

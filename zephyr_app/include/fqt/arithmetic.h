@@ -58,9 +58,53 @@ static inline int32_t fqt_requantize(int32_t a, struct fqt_requantizer r) {
 /** The requantizer of a multiplier m > 0 (SPEC.md 2.1). */
 struct fqt_requantizer fqt_requantizer_of(float m);
 
-/** round(a * m) with all 24 bits of m, clamped to +-2^30 (SPEC.md 2.2). |a| < 2^38; random: FQT_NEAREST or a random
- * word. */
-int32_t fqt_rescale(int64_t a, float m, uint32_t random);
+/** A float32 multiplier of fqt_rescale(), taken apart once for many. */
+struct fqt_rescaler {
+    int32_t significand; /**< 24 bits; 0 if the result is */
+    int32_t shift;       /**< 1..62 */
+};
+
+/** The rescaler of a multiplier m >= 0 (SPEC.md 2.2). */
+struct fqt_rescaler fqt_rescaler_of(float m);
+
+/** a * b for b >= 0. A Cortex-M0+ multiplies 32 bits by 32 into 32: here are the four products of halves, half of what
+ * its run-time library takes, which multiplies any two 64-bit numbers. */
+static inline int64_t fqt_product(int32_t a, int32_t b) {
+#ifdef __ARM_ARCH_6M__
+    uint32_t a_low = (uint32_t)a & 0xFFFFu;
+    uint32_t b_low = (uint32_t)b & 0xFFFFu;
+    uint32_t low = a_low * b_low;
+    int32_t middle = (a >> 16) * (int32_t)b_low + (int32_t)(low >> 16);
+    uint32_t rest = a_low * (uint32_t)(b >> 16) + ((uint32_t)middle & 0xFFFFu);
+    int32_t high = (a >> 16) * (b >> 16) + (middle >> 16) + (int32_t)(rest >> 16);
+    return (int64_t)(((uint64_t)(uint32_t)high << 32) | (rest << 16) | (low & 0xFFFFu));
+#else
+    return (int64_t)a * b;
+#endif
+}
+
+/** round(a * m) with all 24 bits of m, clamped to +-2^30 (SPEC.md 2.2). random: FQT_NEAREST or a random word. In
+ * words of 32 bits, because cores have no 64-bit shift. */
+static inline int32_t fqt_rescale_by(int32_t a, struct fqt_rescaler r, uint32_t random) {
+    int64_t product = fqt_product(a, r.significand);
+    int32_t high = (int32_t)(product >> 32);
+    uint32_t low = (uint32_t)product;
+    if (r.shift >= 32) { /* in units of 2^-32 of the result, in which `random` is whole; far from the limits */
+        int32_t shift = r.shift - 32;
+        low = (low >> shift) | (((uint32_t)high << 1) << (31 - shift));
+        return (high >> shift) + (low + random < random);
+    }
+    random >>= 32 - r.shift;
+    low += random;
+    high += low < random;
+    if (high >> (r.shift - 1) != high >> 31) { /* no int32 holds the result */
+        return high < 0 ? -FQT_WIDE_LIMIT : FQT_WIDE_LIMIT;
+    }
+    return fqt_clamp((int32_t)((low >> r.shift) | ((uint32_t)high << (32 - r.shift))), -FQT_WIDE_LIMIT, FQT_WIDE_LIMIT);
+}
+
+/** fqt_rescale_by() with a multiplier that is needed once. */
+int32_t fqt_rescale(int32_t a, float m, uint32_t random);
 
 /** fround(x) = floor(x + 0.5) clamped to low..high; defined for every float, a NaN gives low. |low|, |high| <= 2^30. */
 int32_t fqt_fround(float x, int32_t low, int32_t high);
@@ -86,7 +130,18 @@ uint32_t fqt_exp2_negative(uint32_t t);
 /** Key of one stream of random words (SPEC.md section 3). */
 uint32_t fqt_random_key(uint32_t seed, uint32_t step, uint32_t stream);
 
+/** MurmurHash3's finalizer. */
+static inline uint32_t fqt_mix(uint32_t h) {
+    h ^= h >> 16;
+    h *= 0x85EBCA6Bu;
+    h ^= h >> 13;
+    h *= 0xC2B2AE35u;
+    return h ^ (h >> 16);
+}
+
 /** The index-th word of a stream. Counter based: any order gives the same bits. */
-uint32_t fqt_random_word(uint32_t key, uint32_t index);
+static inline uint32_t fqt_random_word(uint32_t key, uint32_t index) {
+    return fqt_mix(key + index * 0x9E3779B9u);
+}
 
 #endif

@@ -35,19 +35,18 @@ struct fqt_requantizer fqt_requantizer_of(float m) {
     return (struct fqt_requantizer){(int16_t)mantissa, (uint8_t)pre, (uint8_t)(shift - pre)};
 }
 
-int32_t fqt_rescale(int64_t a, float m, uint32_t random) {
+struct fqt_rescaler fqt_rescaler_of(float m) {
     int32_t significand;
     int32_t exponent = exponent_of(m, &significand);
     int32_t shift = 150 - exponent;
     if (exponent == 0 || shift > 62) {
-        return 0;
+        return (struct fqt_rescaler){0, 62};
     }
-    if (shift < 1) {
-        shift = 1;
-    }
-    int64_t aligned = shift <= 32 ? (int64_t)(random >> (32 - shift)) : (int64_t)((uint64_t)random << (shift - 32));
-    int64_t result = (a * significand + aligned) >> shift;
-    return result < -FQT_WIDE_LIMIT ? -FQT_WIDE_LIMIT : result > FQT_WIDE_LIMIT ? FQT_WIDE_LIMIT : (int32_t)result;
+    return (struct fqt_rescaler){significand, shift < 1 ? 1 : shift};
+}
+
+int32_t fqt_rescale(int32_t a, float m, uint32_t random) {
+    return fqt_rescale_by(a, fqt_rescaler_of(m), random);
 }
 
 int32_t fqt_fround(float x, int32_t low, int32_t high) {
@@ -185,19 +184,6 @@ uint32_t fqt_exp2_negative(uint32_t t) {
     return value >> (n + 8);
 }
 
-/* MurmurHash3's finalizer. */
-static uint32_t mix(uint32_t h) {
-    h ^= h >> 16;
-    h *= 0x85EBCA6Bu;
-    h ^= h >> 13;
-    h *= 0xC2B2AE35u;
-    return h ^ (h >> 16);
-}
-
 uint32_t fqt_random_key(uint32_t seed, uint32_t step, uint32_t stream) {
-    return mix(mix(mix(seed + 0x9E3779B9u) + step) + stream);
-}
-
-uint32_t fqt_random_word(uint32_t key, uint32_t index) {
-    return mix(key + index * 0x9E3779B9u);
+    return fqt_mix(fqt_mix(fqt_mix(seed + 0x9E3779B9u) + step) + stream);
 }

@@ -7,34 +7,11 @@
  * each: u32 bytes of the file, u32 samples, u32 bytes of a sample; the file, u32 labels, the samples; all padded to 4
  * bytes. One line a model: "network trainer inference status ticks". Exit code 0.
  */
+#include "timer.h"
+
 #include <fqt/fqt.h>
 #include <stdio.h>
 #include <string.h>
-
-#define REGISTER(address) (*(volatile uint32_t *)(address))
-
-#ifdef FQT_TIMER_NRF /* QEMU's micro:bit: TIMER0, 32 bits, 16 MHz */
-static void timer_start(void) {
-    REGISTER(0x40008508u) = 3;
-    REGISTER(0x40008510u) = 0;
-    REGISTER(0x40008000u) = 1;
-}
-
-static uint32_t timer_now(void) {
-    REGISTER(0x40008040u) = 1;
-    return REGISTER(0x40008540u);
-}
-#else /* QEMU's MPS2 machines: CMSDK timer 0, counts down at 25 MHz */
-static void timer_start(void) {
-    REGISTER(0x40000008u) = UINT32_MAX;
-    REGISTER(0x40000004u) = UINT32_MAX;
-    REGISTER(0x40000000u) = 1;
-}
-
-static uint32_t timer_now(void) {
-    return ~REGISTER(0x40000004u);
-}
-#endif
 
 struct bundle {
     char magic[4];

@@ -3,14 +3,20 @@
  * or x. */
 #include "elements.h"
 
+#define BLOCK 16 /* errors at once */
+
 void fqt_add_forward_u8(int32_t n, const struct fqt_add_quantization *q, const uint8_t *a, const uint8_t *b, uint8_t *y,
                         struct fqt_extremes *extremes) {
+    const struct fqt_add_quantization own = *q; /* writes to y cannot change these */
+    struct fqt_extremes seen = {INT32_MAX, INT32_MIN};
     for (int32_t i = 0; i < n; i++) {
-        int32_t acc = fqt_requantize((a[i] - q->zero_a) * 128, q->requantizer_a) +
-                      fqt_requantize((b[i] - q->zero_b) * 128, q->requantizer_b);
-        fqt_widen(extremes, acc);
-        y[i] = (uint8_t)fqt_clamp(((acc + 64) >> 7) + q->zero_y, q->lower, q->upper);
+        int32_t acc = fqt_requantize((a[i] - own.zero_a) * 128, own.requantizer_a) +
+                      fqt_requantize((b[i] - own.zero_b) * 128, own.requantizer_b);
+        fqt_widen(&seen, acc);
+        y[i] = (uint8_t)fqt_clamp(((acc + 64) >> 7) + own.zero_y, own.lower, own.upper);
     }
+    fqt_widen(extremes, seen.least);
+    fqt_widen(extremes, seen.greatest);
 }
 
 void fqt_add_forward_f32(int32_t n, enum fqt_activation activation, const float *a, const float *b, float *y) {
@@ -21,10 +27,15 @@ void fqt_add_forward_f32(int32_t n, enum fqt_activation activation, const float 
 
 int32_t fqt_add_backward_u8(int32_t n, const struct fqt_error_quantization *q, const int8_t *e, const uint8_t *x,
                             int8_t *dx) {
+    const struct fqt_error_quantization own = *q;
     int32_t largest = 0;
-    for (int32_t i = 0; i < n; i++) {
-        int32_t error = e[i];
-        largest = fqt_max(largest, fqt_errors_u8(q, 1, &error, x + i, dx + i));
+    for (int32_t i = 0; i < n; i += BLOCK) {
+        int32_t errors[BLOCK];
+        int32_t size = fqt_min(BLOCK, n - i);
+        for (int32_t j = 0; j < size; j++) {
+            errors[j] = e[i + j];
+        }
+        largest = fqt_max(largest, fqt_errors_u8(&own, size, errors, x + i, dx + i));
     }
     return largest;
 }

@@ -2,6 +2,8 @@
 /* Average pooling (SPEC.md 4.8). */
 #include "window.h"
 
+#define BLOCK 16 /* channels whose errors are summed at once */
+
 /* Index of the first element of row ky of a window: output (oy, ox), channel c. */
 static int32_t row_start(const struct fqt_geometry *g, int32_t oy, int32_t ox, int32_t ky, int32_t c) {
     return ((oy * g->stride_h + ky) * g->in_w + ox * g->stride_w) * g->in_c + c;
@@ -59,21 +61,37 @@ void fqt_avg_pool2d_forward_f32(const struct fqt_geometry *g, const float *x, fl
 
 /* ---- Error to the input: each input element visits the windows that hold it, in raster order ---- */
 
+/* The errors of the windows v, h at n channels; e: of the first. */
+static void gather_u8(const struct fqt_geometry *g, struct outputs v, struct outputs h, int32_t n, const int8_t *e,
+                      int32_t *sum) {
+    for (int32_t j = 0; j < n; j++) {
+        sum[j] = 0;
+    }
+    for (int32_t oy = v.first; oy < v.last; oy++) {
+        for (int32_t ox = h.first; ox < h.last; ox++) {
+            const int8_t *error = e + (oy * g->out_w + ox) * g->out_c;
+            for (int32_t j = 0; j < n; j++) {
+                sum[j] += error[j];
+            }
+        }
+    }
+}
+
 int32_t fqt_avg_pool2d_backward_u8(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
                                    const int8_t *e, const uint8_t *x, int8_t *dx) {
+    const struct fqt_error_quantization own = *q; /* writes to dx cannot change these */
     int32_t largest = 0;
     for (int32_t iy = 0; iy < g->in_h; iy++) {
         struct outputs v = readers_of_row(g, iy);
         for (int32_t ix = 0; ix < g->in_w; ix++) {
             struct outputs h = readers_of_column(g, ix);
-            for (int32_t c = 0; c < g->in_c; c++) {
-                int32_t sum = 0;
-                for (int32_t oy = v.first; oy < v.last; oy++) {
-                    for (int32_t ox = h.first; ox < h.last; ox++) {
-                        sum += e[(oy * g->out_w + ox) * g->out_c + c];
-                    }
-                }
-                largest = fqt_max(largest, fqt_errors_u8(q, 1, &sum, x++, dx++));
+            for (int32_t c = 0; c < g->in_c; c += BLOCK) {
+                int32_t sum[BLOCK];
+                int32_t n = fqt_min(BLOCK, g->in_c - c);
+                gather_u8(g, v, h, n, e + c, sum);
+                largest = fqt_max(largest, fqt_errors_u8(&own, n, sum, x, dx));
+                x += n;
+                dx += n;
             }
         }
     }

@@ -2,6 +2,8 @@
 /* Max pooling (SPEC.md 4.5): the first maximum in raster order wins, forward and backward. */
 #include "window.h"
 
+#include <string.h>
+
 /* Index of the first tap of a window: output (oy, ox), channel c. */
 static int32_t window_start(const struct fqt_geometry *g, int32_t oy, int32_t ox, int32_t c) {
     return (oy * g->stride_h * g->in_w + ox * g->stride_w) * g->in_c + c;
@@ -59,8 +61,30 @@ DEFINE_FORWARD(fqt_max_pool2d_forward_f32, float, first_maximum_f32)
 DEFINE_GATHER(gather_u8, uint8_t, int8_t, int32_t, first_maximum_u8)
 DEFINE_GATHER(gather_f32, float, float, float, first_maximum_f32)
 
+/* Where windows do not overlap, an input takes the error of one output at most: each goes to its place. */
+static void scatter_u8(const struct fqt_geometry *g, int32_t lowest, int32_t highest, const uint8_t *x, const int8_t *e,
+                       int8_t *dx) {
+    memset(dx, 0, (size_t)(g->in_h * g->in_w * g->in_c));
+    for (int32_t oy = 0; oy < g->out_h; oy++) {
+        for (int32_t ox = 0; ox < g->out_w; ox++) {
+            int32_t start = window_start(g, oy, ox, 0);
+            for (int32_t c = 0; c < g->out_c; c++) {
+                int8_t error = *e++;
+                if (error != 0) {
+                    int32_t i = first_maximum_u8(g, x, start + c);
+                    dx[i] = lowest < x[i] && x[i] < highest ? error : 0;
+                }
+            }
+        }
+    }
+}
+
 void fqt_max_pool2d_backward_u8(const struct fqt_geometry *g, int32_t lowest, int32_t highest, const uint8_t *x,
                                 const int8_t *e, int8_t *dx) {
+    if (g->stride_h >= g->kernel_h && g->stride_w >= g->kernel_w) {
+        scatter_u8(g, lowest, highest, x, e, dx);
+        return;
+    }
     for (int32_t iy = 0; iy < g->in_h; iy++) {
         for (int32_t ix = 0; ix < g->in_w; ix++) {
             for (int32_t c = 0; c < g->in_c; c++) {

@@ -26,56 +26,75 @@ int32_t fqt_fraction_bits(int32_t positions, int32_t batch_size) {
     return bits;
 }
 
-/* x / 2^bits, rounded half up. */
-static int64_t shifted(int64_t x, int32_t bits) {
-    int64_t half = ((int64_t)1 << bits) >> 1;
+/* x / 2^bits, rounded half up. The bounds of a minibatch (SPEC.md 9) leave room for the half. */
+static inline int32_t shifted(int32_t x, int32_t bits) {
+    int32_t half = (int32_t)((1u << bits) >> 1);
     return (x + half) >> bits;
 }
 
-static int32_t residual_of(int32_t gradient, int32_t bits) {
-    return (int32_t)(gradient - shifted(gradient, bits) * (1 << bits));
+/* What values have been; starts at 0. */
+struct span {
+    int32_t lowest, highest;
+};
+
+static inline void widen(struct span *span, int32_t value) {
+    span->lowest = value < span->lowest ? value : span->lowest;
+    span->highest = value > span->highest ? value : span->highest;
 }
 
 /* ---- Eq. 8: (G - mean) / deviation = (n g - sum) / root, from exact sums ---- */
 
+/* n |g| and with it the sum are at most 2^29. */
 struct moments {
-    int32_t shift; /* g = G >> shift, rounded: keeps the sums within 64 bits */
-    int64_t sum;   /* sum of g */
+    int32_t shift; /* g = G >> shift, rounded: keeps the sum of squares within 64 bits */
+    int32_t sum;   /* sum of g */
     uint32_t root; /* sqrt(n sum of g^2 - sum^2); 0 if all g are equal */
 };
 
-static struct moments moments_of(int32_t n, int32_t bits, const int32_t *gradient) {
-    int64_t largest = 0;
+/* The largest |G|. */
+static uint32_t largest_of(int32_t n, int32_t bits, const int32_t *gradient) {
+    struct span span = {0, 0};
     for (int32_t i = 0; i < n; i++) {
-        int64_t g = shifted(gradient[i], bits);
-        int64_t size = g < 0 ? -g : g;
-        largest = size > largest ? size : largest;
+        widen(&span, gradient[i]);
     }
-    int32_t excess = fqt_bit_length((uint32_t)largest) - (29 - fqt_bit_length((uint32_t)(n - 1)));
+    uint32_t below = 0u - (uint32_t)shifted(span.lowest, bits);
+    uint32_t above = (uint32_t)shifted(span.highest, bits);
+    return below > above ? below : above;
+}
+
+static struct moments moments_of(int32_t n, int32_t bits, const int32_t *gradient) {
+    uint32_t largest = largest_of(n, bits, gradient);
+    int32_t excess = fqt_bit_length(largest) - (29 - fqt_bit_length((uint32_t)(n - 1)));
     struct moments m = {excess > 0 ? excess : 0, 0, 0};
     int64_t squares = 0;
     for (int32_t i = 0; i < n; i++) {
-        int64_t g = shifted(shifted(gradient[i], bits), m.shift);
+        int32_t g = shifted(shifted(gradient[i], bits), m.shift);
+        int32_t size = g < 0 ? -g : g;
         m.sum += g;
-        squares += g * g;
+        squares += fqt_product(size, size);
     }
-    m.root = fqt_isqrt((uint64_t)(n * squares - m.sum * m.sum));
+    m.root = fqt_isqrt((uint64_t)(n * squares - (int64_t)m.sum * m.sum));
     return m;
 }
 
 /* Eq. 8 for one channel: writes (w - z + residual) 2^16 - rate (G - mean) / deviation over the gradient. */
 static void move_channel(const struct fqt_update *u, struct fqt_grid grid, float rate, const uint8_t *w,
-                         int32_t *gradient) {
+                         int32_t *gradient, struct span *moved) {
     int32_t n = u->fan_in;
     int32_t bits = u->fraction_bits;
     struct moments moments = moments_of(n, bits, gradient);
     float m = moments.root == 0 ? 0.0f : ((rate / grid.scale) * WEIGHT_UNIT) / (float)moments.root;
+    struct fqt_rescaler rescaler = fqt_rescaler_of(m);
+    struct span span = *moved;
     for (int32_t i = 0; i < n; i++) {
-        int64_t deviation = n * shifted(shifted(gradient[i], bits), moments.shift) - moments.sum;
-        int32_t step = fqt_clamp(fqt_rescale(deviation, m, FQT_NEAREST), -FQT_ACC_LIMIT, FQT_ACC_LIMIT);
-        int32_t residual = residual_of(gradient[i], bits) * (1 << (16 - bits));
-        gradient[i] = (w[i] - grid.zero) * 65536 + residual - step;
+        int32_t whole = shifted(gradient[i], bits);
+        int32_t residual = gradient[i] - whole * (1 << bits);
+        int32_t deviation = n * shifted(whole, moments.shift) - moments.sum;
+        int32_t step = fqt_clamp(fqt_rescale_by(deviation, rescaler, FQT_NEAREST), -FQT_ACC_LIMIT, FQT_ACC_LIMIT);
+        gradient[i] = (w[i] - grid.zero) * 65536 + residual * (1 << (16 - bits)) - step;
+        widen(&span, gradient[i]);
     }
+    *moved = span;
 }
 
 /* ---- Eq. 6, 7: the grid follows the weights ---- */
@@ -117,12 +136,14 @@ const uint8_t *fqt_staged_weights(const int32_t *gradient, int32_t size) {
 static void round_weights(const struct fqt_update *u, float m, int32_t zero, int32_t first, int32_t end,
                           int32_t *moved) {
     uint8_t *bytes = (uint8_t *)moved;
-    float fine = m * (float)(1 << u->fraction_bits);
+    int32_t bits = u->fraction_bits;
+    uint32_t key = u->key;
+    struct fqt_rescaler fine = fqt_rescaler_of(m * (float)(1 << bits));
     for (int32_t i = first; i < end; i++) {
-        int32_t value = fqt_rescale(moved[i], fine, fqt_random_word(u->key, (uint32_t)i));
-        int32_t whole = (int32_t)shifted(value, u->fraction_bits);
+        int32_t value = fqt_rescale_by(moved[i], fine, fqt_random_word(key, (uint32_t)i));
+        int32_t whole = shifted(value, bits);
         int32_t w = fqt_clamp(whole + zero, 0, 255);
-        int32_t residual = w == whole + zero ? residual_of(value, u->fraction_bits) : 0;
+        int32_t residual = w == whole + zero ? value - whole * (1 << bits) : 0;
         bytes[2 * i] = (uint8_t)w; /* a pair of bytes overtakes no moved weight that is still to be read */
         bytes[2 * i + 1] = (uint8_t)residual;
     }
@@ -147,17 +168,12 @@ void fqt_restore_residuals(int32_t *gradient, int32_t size) {
 /* One grid and its channels first..end-1: moved weights into pairs of bytes. Returns the new grid. */
 static struct fqt_grid update_grid(const struct fqt_update *u, struct fqt_grid grid, int32_t first, int32_t end,
                                    const uint8_t *w, int32_t *gradient, const int32_t *chosen) {
-    int32_t lowest = 0;
-    int32_t highest = 0;
+    struct span moved = {0, 0};
     for (int32_t co = first; co < end; co++) {
         int32_t start = co * u->fan_in;
-        move_channel(u, grid, channel_rate(u, chosen[co]), w + start, gradient + start);
-        for (int32_t i = start; i < start + u->fan_in; i++) {
-            lowest = gradient[i] < lowest ? gradient[i] : lowest;
-            highest = gradient[i] > highest ? gradient[i] : highest;
-        }
+        move_channel(u, grid, channel_rate(u, chosen[co]), w + start, gradient + start, &moved);
     }
-    struct fqt_grid new_grid = adapt_grid(grid, lowest, highest);
+    struct fqt_grid new_grid = adapt_grid(grid, moved.lowest, moved.highest);
     float m = (grid.scale / new_grid.scale) / WEIGHT_UNIT;
     round_weights(u, m, new_grid.zero, first * u->fan_in, end * u->fan_in, gradient);
     return new_grid;
