@@ -4,6 +4,7 @@
  * gradient is touched once a panel. With one output position the panel is the input and each channel's gradient a
  * multiple. */
 #include "blocks.h"
+#include "conv2d_backward_weight_sparse.h"
 #include "window.h"
 
 #ifdef FQT_BLOCKS
@@ -113,28 +114,16 @@ static int32_t fill_offsets(const struct positions *at, int32_t columns, union f
     return p / FQT_QUAD;
 }
 
-/* The last of an odd number of columns. */
-static void add_column(const union fqt_word *panel, const struct positions *at, int32_t factor, const int8_t *e,
-                       int32_t weights, int32_t *gradient) {
-    for (int32_t v = 0; v < weights; v++) {
-        int32_t sum = 0;
-        for (int32_t p = 0; p < at->count; p++) {
-            sum += fqt_column(panel, VECTORS, v, p) * e[fqt_offset(panel, VECTORS, p)];
-        }
-        gradient[v] += sum * factor;
-    }
-}
-
-/* Adds the panel's sums with all columns of e; gradient: of weight k of channel 0, which has `weights` from there. */
-__attribute__((noinline)) static void add_columns(const union fqt_word *panel, const struct positions *at,
-                                                  int32_t quads, int32_t factor, const int8_t *e, int32_t columns,
-                                                  const struct fqt_channels *kept, int32_t fan_in, int32_t weights,
-                                                  int32_t *gradient) {
-    int32_t j = 0;
-    for (; j + COLUMNS <= columns; j += COLUMNS) {
+/* Adds the panel's sums with all columns of e, two at least; gradient: of weight k of channel 0, which has `weights`
+ * from there. */
+__attribute__((noinline)) static void add_columns(const union fqt_word *panel, int32_t quads, int32_t factor,
+                                                  const int8_t *e, int32_t columns, const struct fqt_channels *kept,
+                                                  int32_t fan_in, int32_t weights, int32_t *gradient) {
+    for (int32_t done = 0; done < columns; done += COLUMNS) {
+        int32_t j = fqt_min(done, columns - COLUMNS); /* the last of an odd number once more with the one before */
         int32_t *const to[COLUMNS] = {gradient + fqt_kept_channel(kept, j) * fan_in,
                                       gradient + fqt_kept_channel(kept, j + 1) * fan_in};
-        if (weights == VECTORS) {
+        if (weights == VECTORS && j == done) {
             fqt_gradients(panel, e + j, quads, to, factor);
             continue;
         }
@@ -142,12 +131,9 @@ __attribute__((noinline)) static void add_columns(const union fqt_word *panel, c
         int32_t *const rows[COLUMNS] = {sums[0], sums[1]};
         fqt_gradients(panel, e + j, quads, rows, factor);
         for (int32_t v = 0; v < weights; v++) {
-            to[0][v] += sums[0][v];
+            to[0][v] += j == done ? sums[0][v] : 0;
             to[1][v] += sums[1][v];
         }
-    }
-    if (j < columns) {
-        add_column(panel, at, factor, e + j, weights, gradient + fqt_kept_channel(kept, j) * fan_in);
     }
 }
 
@@ -163,7 +149,7 @@ static void add_gradients(const struct inputs *inputs, int32_t fraction_bits, co
         int32_t quads = fill_offsets(&at, columns, panel);
         for (int32_t k = 0; k < fan_in; k += VECTORS) {
             fill(inputs, &at, k, fan_in, panel);
-            add_columns(panel, &at, quads, 1 << fraction_bits, e + at.first * columns, columns, kept, fan_in,
+            add_columns(panel, quads, 1 << fraction_bits, e + at.first * columns, columns, kept, fan_in,
                         fqt_min(VECTORS, fan_in - k), gradient + k);
         }
         at.ox += at.count;
@@ -212,6 +198,8 @@ void fqt_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32_t zero_x,
     }
     if (g->in_h == 1 && g->in_w == 1 && g->kernel_h == 1 && g->kernel_w == 1) {
         add_rank_one(&inputs, fraction_bits, e, columns, kept, gradient);
+    } else if (columns == 1 || (columns <= FQT_FEW_COLUMNS && g->in_c >= FQT_QUAD)) {
+        fqt_conv2d_backward_weight_sparse(g, zero_x, fraction_bits, e, columns, x, gradient, kept);
     } else {
         add_gradients(&inputs, fraction_bits, e, columns, kept, gradient);
     }
