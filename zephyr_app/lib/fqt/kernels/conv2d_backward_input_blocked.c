@@ -7,7 +7,7 @@
 
 #ifdef FQT_BLOCKS
 
-#define SUMS (FQT_ERROR_VECTORS > 1 ? 128 : 64) /* between two fillings of the panel */
+#define SUMS (32 * FQT_ERROR_VECTORS) /* between two fillings of the panel */
 
 struct errors {
     const struct fqt_geometry *g;
