@@ -49,5 +49,5 @@ transfer cifar10 cifar10 "$cifar" --prune-epochs 2 --epochs 20
 # 1641 images are too few for 102 flowers: the paper, too, starts from a network that has seen other images.
 pretrain flowers102 flowers102 "$data" --from "$out/cifar10.npz" --epochs 30 --batch-size 32 --optimizer adam --learning-rate 0.001 \
     --weight-decay 0.05 --label-smoothing 0.1
-transfer flowers102 flowers102 "$data" --prune-epochs 4 --epochs 20
+transfer flowers102 flowers102 "$data" --prune-epochs 20 --epochs 20
 "$python" scripts/transfer_table.py "$out"
