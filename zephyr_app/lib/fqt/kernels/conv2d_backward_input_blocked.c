@@ -117,6 +117,23 @@ static void put_errors(const struct errors *errors, struct gathered *panel, int3
     put_scaled_errors(errors, panel, p, e, j, count);
 }
 
+/* Of one vector: the errors of kept columns j.. that are not 0, as fqt_fill_errors() puts those of all. */
+static void put_kept_errors(const struct errors *errors, struct gathered *panel, const int8_t *e, int32_t j,
+                            int32_t count, int32_t tap, int32_t fan_in) {
+    int32_t p = panel->count;
+    int32_t sum = 0;
+    for (const int8_t *end = e + j + count, *at = e + j; at < end; at++, j++) {
+        if (*at != 0) {
+            fqt_set_column(panel->panel, 1, 0, p, *at);
+            fqt_set_offset(panel->panel, 1, p, tap + errors->kept->indices[j] * fan_in);
+            sum += *at;
+            p++;
+        }
+    }
+    panel->count = p;
+    panel->zero_sums[0] += sum * errors->q->zero_w[0];
+}
+
 /* Adds what the positions gather over one tap, e: each one's errors or NULL. */
 __attribute__((noinline)) static void gather_tap(const struct errors *errors, struct gathered *panel,
                                                  struct channels *channels, int32_t tap, const int8_t *const *e) {
@@ -128,11 +145,15 @@ __attribute__((noinline)) static void gather_tap(const struct errors *errors, st
             panel->whole = false;
         }
         int32_t count = fqt_min(errors->columns - j, fqt_column_capacity(panel->n) - panel->count);
-        if (panel->n == 1 && errors->kept == NULL && !errors->scaled) {
-            int32_t sum;
-            panel->count +=
-                fqt_fill_errors(panel->panel, panel->count, e[0] + j, count, tap + j * fan_in, fan_in, &sum);
-            panel->zero_sums[0] += sum * errors->q->zero_w[0];
+        if (panel->n == 1 && !errors->scaled) {
+            if (errors->kept == NULL) {
+                int32_t sum;
+                panel->count +=
+                    fqt_fill_errors(panel->panel, panel->count, e[0] + j, count, tap + j * fan_in, fan_in, &sum);
+                panel->zero_sums[0] += sum * errors->q->zero_w[0];
+            } else {
+                put_kept_errors(errors, panel, e[0], j, count, tap, fan_in);
+            }
             j += count;
             continue;
         }
