@@ -131,19 +131,8 @@ def test_deployed_network_learns_on_the_emulated_core(workspace, tmp_path):
 
 def test_a_board_with_one_uart_learns_what_is_sent(workspace, tmp_path):
     model = zephyr.APP / "data" / "model.fqt"
-    command = [
-        sys.executable,
-        "-m",
-        "fqt_ref",
-        "deploy",
-        str(model),
-        "--board",
-        "qemu_cortex_m0_256k",
-        "--run",
-        "--samples",
-        "50",
-        "--json",
-    ]
+    command = [sys.executable, "-m", "fqt_ref", "deploy", str(model), "--board", "qemu_cortex_m0_256k"]
+    command += ["--run", "--samples", "50", "--json"]
     done = subprocess.run([*command, "-o", str(tmp_path / "build")], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
