@@ -3,3 +3,4 @@
 
 __version__ = "0.1.0"
 ARITHMETIC_VERSION = 1
+MAX_CLASSES = 1023  # SPEC.md section 9

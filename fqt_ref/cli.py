@@ -9,6 +9,7 @@ import click
 
 from fqt_ref import __version__
 from fqt_ref.errors import FqtError
+from fqt_ref.serial_line import BAUD
 from fqt_ref.terminal import FILE, data_dir_option, json_option, progress, say, say_if_slow, show
 from fqt_ref.transfer.commands import COMMANDS
 
@@ -204,7 +205,7 @@ def crosscheck(target, networks, steps, seed, as_json) -> None:
 @click.option("--run", is_flag=True, help="Start the application on an emulated board, send it samples, compare what it has learnt.")
 @click.option("--embedded", is_flag=True, help="Let it learn the samples in its flash instead.")
 @click.option("--port", help="Serial port of a real board, for example /dev/ttyACM0: flash it with west, and --run there.")
-@click.option("--baud", default=115200, show_default=True, help="Of that port.")
+@click.option("--baud", default=BAUD, show_default=True, help="Of that port.")
 @click.option("--seconds", default=120, show_default=True, help="How long it may take, or how long to show it.")
 @json_option
 def deploy(

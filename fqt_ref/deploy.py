@@ -120,15 +120,15 @@ def run_embedded(folder: Path, seconds: float, say: Callable[[str], None]) -> di
     """Show the application learning from its flash for some seconds. Raises FqtError if it reports nothing."""
     with Emulator(folder, say) as emulator:
         emulator.wait(seconds)
-    return {"last_status": last_status(emulator, seconds)}
-
-
-def last_status(emulator: Emulator, seconds: float) -> str:
-    """The application's last status line. Raises FqtError if there is none."""
-    status = [line for line in emulator.lines if line.startswith("fqt: step")]
-    if not status:
+    status = last_status(emulator.lines)
+    if status is None:
         raise FqtError(f"the application reported nothing in {seconds} s: give it more --seconds")
-    return status[-1]
+    return {"last_status": status}
+
+
+def last_status(lines: list[str]) -> str | None:
+    """The application's last status line, None if it wrote none."""
+    return next((line for line in reversed(lines) if line.startswith("fqt: step")), None)
 
 
 def flash(settings: Settings, folder: Path, say: Callable[[str], None]) -> None:
@@ -145,22 +145,20 @@ def learn_on_emulator(settings: Settings, folder: Path, course: Course, say: Cal
     """What the application has learnt on an emulated board, and its last status line if it wrote one."""
     with Emulator(folder, say, settings.shares_console) as emulator:
         learnt = learn_on_device(emulator.connect(), course, settings.seconds, say, emulator.show)
-        status = [line for line in emulator.lines if line.startswith("fqt: step")]
-    return learnt, status[-1] if status else None
+    return learnt, last_status(emulator.lines)
 
 
 def learn_on_board(settings: Settings, port: str, course: Course, say: Callable[[str], None]) -> tuple[Learnt, str | None]:
     """The same on a real board at a serial port."""
-    status: list[str] = []
+    lines: list[str] = []
 
     def show(line: str) -> None:
         say(line)
-        if line.startswith("fqt: step"):
-            status.append(line)
+        lines.append(line)
 
     with SerialLine(port, settings.baud, SECONDS_TO_RETURN) as line:
         learnt = learn_on_device(line, course, settings.seconds, say, show)
-    return learnt, status[-1] if status else None
+    return learnt, last_status(lines)
 
 
 def run_streamed(settings: Settings, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fqt_ref import ARITHMETIC_VERSION
+from fqt_ref import ARITHMETIC_VERSION, MAX_CLASSES
 from fqt_ref.errors import FqtError
 from fqt_ref.network import (
     ADD,
@@ -39,7 +39,7 @@ from fqt_ref.training_plan import arenas_of, plan_problem
 MAGIC = b"FQT1"
 FORMAT_VERSION = 2
 HEADER_BYTES = 64
-MAX_LAYERS, MAX_CLASSES = 255, 1023
+MAX_LAYERS = 255
 MAX_FAN_IN, MAX_FAN_OUT, MAX_POSITIONS = 24_576, 57_344, 65_536
 PRINTABLE = bytes(range(32, 127))
 SIZE, MAGIC_ERROR, VERSION, CHECKSUM, FORMAT, BOUND = -2, -3, -4, -5, -6, -7  # the C library's error codes

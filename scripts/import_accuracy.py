@@ -164,7 +164,7 @@ def layers(name: str, options, n: int) -> list[dict]:
     from fqt_ref.train_step import forward_layer
     from fqt_ref.training import prepared_state
 
-    source = options.data_dir / "models" / f"{name}.tflite"
+    source = source_of(name, options)
     imported, runtime = load(source), LiteRT(source, options.reference)
     graph = imported.graph
     network = build_network(graph, "uint8", *samples_for(graph, ImportSettings(source, source)))
@@ -201,7 +201,8 @@ def main() -> None:
     options = parser.parse_args()
     for name in options.models:
         print(json.dumps(compare(name, options)), flush=True)
-        for row in layers(name, options, options.layers) if options.layers else []:
+        by_layer = options.layers > 0 and source_of(name, options).suffix == ".tflite"  # LiteRT shows its tensors, onnxruntime does not
+        for row in layers(name, options, options.layers) if by_layer else []:
             print("   ", json.dumps(row), flush=True)
 
 

@@ -785,7 +785,7 @@ BYTES = np.zeros((4, 2, 3), np.uint8)
         ),
         ({"y_train": np.array([0, 1, 2])}, "'y_train': 3 labels for 4 images"),
         ({"y_test": np.zeros(0, int)}, "'y_test' (classes are 'y_train's): 0 labels for 2 images"),
-        ({"y_train": np.array([0, 1, -1, -2])}, "'y_train': label -1 of sample 2 is outside 0..511"),
+        ({"y_train": np.array([0, 1, -1, -2])}, "'y_train': label -1 of sample 2 is outside 0..1022"),
         ({"y_train": np.array([0, 1, 1023, 1])}, "'y_train': label 1023 of sample 2 is outside 0..1022"),
         ({"y_train": np.array([0, 2**64 - 1, 1, 1], np.uint64)}, "label 18446744073709551615 of sample 1"),
         (

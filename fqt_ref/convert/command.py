@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fqt_ref import MAX_CLASSES
 from fqt_ref.convert import load
 from fqt_ref.convert.assemble import Imported
 from fqt_ref.convert.head import replace_head
@@ -16,7 +17,6 @@ from fqt_ref.graph import WEIGHTED, Graph
 
 CALIBRATION_SAMPLES = 256
 CALIBRATIONS = ("minmax", "percentile")
-MAX_CLASSES = 1023  # SPEC.md 9
 
 
 @dataclass(frozen=True)

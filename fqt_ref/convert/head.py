@@ -3,14 +3,15 @@
 
 from dataclasses import replace
 
+from fqt_ref import MAX_CLASSES
 from fqt_ref.errors import FqtError
 from fqt_ref.graph import WEIGHTED, Graph
 
 
 def replace_head(graph: Graph, classes: int) -> Graph:
     """The graph with random weights for `classes` outputs in its last layer; all others stay as trained. Raises FqtError."""
-    if not 1 <= classes <= 1023:
-        raise FqtError(f"{classes} classes are not possible; choose 1 to 1023")
+    if not 1 <= classes <= MAX_CLASSES:
+        raise FqtError(f"{classes} classes are not possible; choose 1 to {MAX_CLASSES}")
     last = graph.nodes[-1]
     if last.op not in WEIGHTED or last.op == "depthwise_conv2d":
         raise FqtError(f"{graph.name}: the last layer is {last.op} {last.name}, not a linear or conv2d one: its head cannot be replaced")

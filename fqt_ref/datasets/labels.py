@@ -6,8 +6,6 @@ from numpy.typing import NDArray
 
 from fqt_ref.errors import FqtError
 
-MAX_CLASSES = 1023  # SPEC.md section 9
-
 
 def checked_labels(labels: NDArray[np.integer], images: int, classes: int, where: str, first: int = 0) -> NDArray[np.int64]:
     """Return labels [N] of any integer type as int64[N] in 0..classes-1.

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fqt_ref import MAX_CLASSES
 from fqt_ref.datasets import input_range
 from fqt_ref.datasets.dataset import Dataset
-from fqt_ref.datasets.labels import MAX_CLASSES, checked_labels
+from fqt_ref.datasets.labels import checked_labels
 from fqt_ref.datasets.npz_archive import array_names, read_array
 from fqt_ref.errors import FqtError
 

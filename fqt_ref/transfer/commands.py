@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from fqt_ref import MAX_CLASSES
 from fqt_ref.errors import FqtError
 from fqt_ref.terminal import FILE, data_dir_option, json_option, say_if_slow, show
 
@@ -76,7 +77,7 @@ def described(name: str, shape: tuple[int, int, int], classes: int):
 @click.command()
 @click.argument("name")
 @click.option("--input", "shape", default="32x32x3", show_default=True, callback=shape_of, help="HxWxC; 1xTxC for a signal of C axes.")
-@click.option("--classes", default=10, show_default=True, type=click.IntRange(1, 1023))
+@click.option("--classes", default=10, show_default=True, type=click.IntRange(1, MAX_CLASSES))
 @json_option
 def network(name, shape, classes, as_json) -> None:
     """A network's layers, parameters, multiply-accumulates and bytes of activations for an input shape."""

@@ -135,13 +135,15 @@ static bool is_worth_a_report(void) {
 static void run(void *a, void *b, void *c) {
     uint8_t piece[PIECE_BYTES];
     for (;;) {
-        uint32_t count = stream_line_receive(piece, sizeof piece);
-        for (uint32_t i = 0; i < count; i++) {
-            take_byte(piece[i]);
+        for (uint32_t count; (count = stream_line_receive(piece, sizeof piece)) > 0;) {
+            for (uint32_t i = 0; i < count; i++) {
+                take_byte(piece[i]);
+            }
         }
-        if (count == 0 && is_worth_a_report()) {
+        if (is_worth_a_report()) {
             send_progress();
         }
+        stream_line_wait();
     }
 }
 

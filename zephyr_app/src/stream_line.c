@@ -22,7 +22,6 @@ static const struct device *const uart = DEVICE_DT_GET(UART_NODE);
 RING_BUF_DECLARE(received, CONFIG_FQT_APP_STREAM_BUFFER_BYTES);
 static K_SEM_DEFINE(wake, 0, 1);
 static K_MUTEX_DEFINE(sending);
-static bool told_empty;
 
 /* Without room the bytes stay where they are: in the UART, which then stops the sender, or loses some. A frame that
  * lost some is noticed. */
@@ -69,13 +68,14 @@ void stream_line_start(void) {
 }
 
 uint32_t stream_line_receive(uint8_t *bytes, uint32_t capacity) {
-    listen();
-    if (told_empty && ring_buf_is_empty(&received)) {
-        (void)k_sem_take(&wake, K_FOREVER);
+    if (ring_buf_is_empty(&received)) {
+        listen();
     }
-    uint32_t count = ring_buf_get(&received, bytes, capacity);
-    told_empty = count == 0;
-    return count;
+    return ring_buf_get(&received, bytes, capacity);
+}
+
+void stream_line_wait(void) {
+    (void)k_sem_take(&wake, K_FOREVER);
 }
 
 void stream_line_wake(void) {

@@ -15,9 +15,11 @@ bool stream_line_is_ready(void);
 /** Begins to listen. */
 void stream_line_start(void);
 
-/** Takes bytes that have come. Once there are none it says so with 0; asked again it waits for some, or for
- * stream_line_wake(). For one thread. */
+/** Takes bytes that have come; 0 if there are none. For one thread. */
 uint32_t stream_line_receive(uint8_t *bytes, uint32_t capacity);
+
+/** Waits for bytes or stream_line_wake(), since the last wait. */
+void stream_line_wait(void);
 
 /** Wakes who waits for bytes. */
 void stream_line_wake(void);
