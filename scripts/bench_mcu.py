@@ -15,22 +15,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # not a copy that 
 
 from mcu_tables import Sheet, kernel_sheet, layer_sheet, profile_sheet, rich_table, size_sheet, step_sheet
 
-from fqt_ref import count_kernels, count_steps
-from fqt_ref.count_kernels import LAYERS, PASSES, TRACKED
-from fqt_ref.count_steps import NETWORKS
-from fqt_ref.cycle_estimate import ASSUMPTIONS
+from fqt_ref.counting import kernels as count_kernels
+from fqt_ref.counting import steps as count_steps
+from fqt_ref.counting.cycles import ASSUMPTIONS
+from fqt_ref.counting.instructions import CORES
+from fqt_ref.counting.kernels import LAYERS, PASSES, TRACKED
+from fqt_ref.counting.steps import NETWORKS
 from fqt_ref.errors import FqtError
-from fqt_ref.instruction_count import CORES
 from fqt_ref.terminal import progress, say_if_slow
 
 SUBJECTS = ("kernels", "steps", "sizes")
 NOTES = {
     "kernels": "Instructions: of one call, with requantization. MACs: output positions x kernel x input channels x output channels, taps "
     "on the padding counted. One weight grid a layer with a zero point that is not 0; no error is 0. 'tracked': forward in training, which "
-    "keeps the accumulators' extremes. Stack: bytes below the caller's. CMSIS-NN, prototype, bound, gate: fqt_ref/reference_counts.py.",
+    "keeps the accumulators' extremes. Stack: bytes below the caller's. CMSIS-NN, prototype, bound, gate: fqt_ref/counting/peers.py.",
     "steps": "Networks that have trained for ten minibatches on enlarged digits. An update ends a minibatch of 48. The last layer with "
     "weights takes no part in the selection. 'MACs allow': the same ratio of multiply-accumulates.",
-    "sizes": "CMSIS-NN and the prototype: fqt_ref/reference_counts.py. The library is linked with all operators and float32.",
+    "sizes": "CMSIS-NN and the prototype: fqt_ref/counting/peers.py. The library is linked with all operators and float32.",
 }
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from mcu_tables import SPARSE_GOAL, Sheet, kernel_sheet, layer_sheet, markdown, step_sheet
 
 from fqt_ref import device
-from fqt_ref.count_kernels import Counted
-from fqt_ref.count_steps import BATCH, DW, DX, FORWARD, LOSS, SELECT, UPDATE, Step
-from fqt_ref.cycle_estimate import ASSUMPTIONS
+from fqt_ref.counting.cycles import ASSUMPTIONS
+from fqt_ref.counting.kernels import Counted
+from fqt_ref.counting.peers import PEERS, bound
+from fqt_ref.counting.steps import BATCH, DW, DX, FORWARD, LOSS, SELECT, UPDATE, Step
 from fqt_ref.errors import FqtError
 from fqt_ref.plot import require_matplotlib
-from fqt_ref.reference_counts import PEERS, bound
 
 PAGE = device.ROOT / "docs" / "performance.md"
 KERNEL_PICTURE, STEP_PICTURE = PAGE.with_name("mcu-kernels.png"), PAGE.with_name("mcu-steps.png")
@@ -28,7 +28,7 @@ Written by `python scripts/bench_mcu.py --report`. Instructions are executed one
 {assumptions}
 
 MACs are output positions x kernel x input channels x output channels; taps on the padding count, as CMSIS-NN's users count.
-CMSIS-NN (V.22.11, -Ofast), the hand-written prototype and the bounds: `fqt_ref/reference_counts.py`.
+CMSIS-NN (V.22.11, -Ofast), the hand-written prototype and the bounds: `fqt_ref/counting/peers.py`.
 """
 KERNELS = """
 ## Kernels

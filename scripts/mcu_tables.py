@@ -5,11 +5,11 @@ import re
 from typing import NamedTuple
 
 from fqt_ref import device
-from fqt_ref.count_kernels import Counted
-from fqt_ref.count_steps import BATCH, DW, DX, FORWARD, LOSS, SELECT, UPDATE, Step, backward_macs, layer_name
-from fqt_ref.cycle_estimate import cycles
-from fqt_ref.instruction_count import RUNTIME, Program, by_inlined, linked_bytes
-from fqt_ref.reference_counts import CODE_SIZES, NOBODY, PEERS, bound, gate
+from fqt_ref.counting.cycles import cycles
+from fqt_ref.counting.instructions import RUNTIME, Program, by_inlined, linked_bytes
+from fqt_ref.counting.kernels import Counted
+from fqt_ref.counting.peers import CODE_SIZES, NOBODY, PEERS, bound, gate
+from fqt_ref.counting.steps import BATCH, DW, DX, FORWARD, LOSS, SELECT, UPDATE, Step, backward_macs, layer_name
 
 SELECTION_LIMIT = 0.02  # of a dense way back
 SPARSE_GOAL = 8.7  # dense way back / that at an update rate of 0.1

@@ -8,12 +8,16 @@ import sys
 import numpy as np
 import pytest
 
-from fqt_ref import count_kernels, count_steps, cycle_estimate, device, instruction_count, model_file
-from fqt_ref.count_kernels import LAYERS, PASSES
-from fqt_ref.count_steps import DW, DX, FORWARD, SELECT, UPDATE
+from fqt_ref import device, model_file
+from fqt_ref.counting import cycles as cycle_estimate
+from fqt_ref.counting import instructions as instruction_count
+from fqt_ref.counting import kernels as count_kernels
+from fqt_ref.counting import steps as count_steps
+from fqt_ref.counting.instructions import CORES
+from fqt_ref.counting.kernels import LAYERS, PASSES
+from fqt_ref.counting.steps import DW, DX, FORWARD, SELECT, UPDATE
 from fqt_ref.device_cost import TICK
 from fqt_ref.errors import FqtError
-from fqt_ref.instruction_count import CORES
 
 SCRIPT = device.ROOT / "scripts" / "bench_mcu.py"
 CALL = 64  # instructions of the test program around a call, which the clock sees too

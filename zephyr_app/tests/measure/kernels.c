@@ -14,17 +14,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Lets one source serve libraries with and without the list of kept channels as a last argument. */
-#ifndef KEPT_CONV2D
-#define KEPT_CONV2D
-#endif
-#ifndef KEPT_LINEAR
-#define KEPT_LINEAR
-#endif
-#ifndef KEPT_DEPTHWISE
-#define KEPT_DEPTHWISE
-#endif
-
 #define PAINTED 8192 /* bytes of stack that are watched */
 #define PAINT 0xa5
 
@@ -71,11 +60,11 @@ static void run_forward(const struct task *t) {
 static void run_input(const struct task *t) {
     const struct fqt_geometry *g = &t->job.geometry;
     if (t->job.op == FQT_CONV2D) {
-        fqt_conv2d_backward_input_u8(g, &t->error, t->e, t->w, t->x, t->dx KEPT_CONV2D);
+        fqt_conv2d_backward_input_u8(g, &t->error, t->e, t->w, t->x, t->dx, NULL);
     } else if (t->job.op == FQT_LINEAR) {
-        fqt_linear_backward_input_u8(g->in_c, g->out_c, &t->error, t->e, t->w, t->x, t->dx KEPT_LINEAR);
+        fqt_linear_backward_input_u8(g->in_c, g->out_c, &t->error, t->e, t->w, t->x, t->dx, NULL);
     } else {
-        fqt_depthwise_conv2d_backward_input_u8(g, &t->error, t->e, t->w, t->x, t->dx KEPT_DEPTHWISE);
+        fqt_depthwise_conv2d_backward_input_u8(g, &t->error, t->e, t->w, t->x, t->dx, NULL);
     }
 }
 
@@ -84,13 +73,11 @@ static void run_weight(const struct task *t) {
     int32_t zero = t->job.zero_x;
     int32_t bits = t->job.fraction_bits;
     if (t->job.op == FQT_CONV2D) {
-        fqt_conv2d_backward_weight_u8(g, zero, bits, t->e, t->x, t->gradient, t->bias_gradient KEPT_CONV2D);
+        fqt_conv2d_backward_weight_u8(g, zero, bits, t->e, t->x, t->gradient, t->bias_gradient, NULL);
     } else if (t->job.op == FQT_LINEAR) {
-        fqt_linear_backward_weight_u8(g->in_c, g->out_c, zero, bits, t->e, t->x, t->gradient,
-                                      t->bias_gradient KEPT_LINEAR);
+        fqt_linear_backward_weight_u8(g->in_c, g->out_c, zero, bits, t->e, t->x, t->gradient, t->bias_gradient, NULL);
     } else {
-        fqt_depthwise_conv2d_backward_weight_u8(g, zero, bits, t->e, t->x, t->gradient,
-                                                t->bias_gradient KEPT_DEPTHWISE);
+        fqt_depthwise_conv2d_backward_weight_u8(g, zero, bits, t->e, t->x, t->gradient, t->bias_gradient, NULL);
     }
 }
 

@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fqt_ref import device
-from fqt_ref.cycle_estimate import cycles
-from fqt_ref.instruction_count import Program, build_program, instructions, run
+from fqt_ref.counting.cycles import cycles
+from fqt_ref.counting.instructions import Program, build_program, instructions, run
 from fqt_ref.network import CONV2D, DEPTHWISE_CONV2D, LINEAR, OP_NAMES, Geometry
 from fqt_ref.optimizers.standardized_sgd import fraction_bits_of
 
@@ -115,20 +114,9 @@ def job(layer: Layer, passing: str, per_channel: bool) -> bytes:
     return b"".join(padded(array) for array in arrays)
 
 
-def kept_arguments() -> tuple[str, ...]:
-    """Defines for libraries whose backward kernels take a list of kept channels as a last argument."""
-    header = (device.APP / "include" / "fqt" / "kernels.h").read_text()
-    found = []
-    for name, define in (("conv2d", "CONV2D"), ("linear", "LINEAR"), ("depthwise_conv2d", "DEPTHWISE")):
-        at = header.index(f" fqt_{name}_backward_input_u8(")
-        if "fqt_channels" in header[at : header.index(";", at)]:
-            found.append(f"-DKEPT_{define}=,NULL")
-    return tuple(found)
-
-
 def build(core: str, optimize: str = "-O2") -> Program:
     """The program that runs kernels."""
-    return build_program(core, "kernels", optimize, kept_arguments())
+    return build_program(core, "kernels", optimize)
 
 
 def count_kernels(

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fqt_ref import device
+from fqt_ref.counting.instructions import Program, own
 from fqt_ref.errors import FqtError
-from fqt_ref.instruction_count import Program, own
 
 LINE = re.compile(r"^\s+([0-9a-f]+):\t(\S+)[ \t]*([^;@\n]*)", re.M)
 REGISTER = re.compile(r"\b(?:r\d+|sp|lr|pc|ip|sl|fp|[sd]\d+)\b")

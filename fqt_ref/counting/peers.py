@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instructions per multiply-accumulate that others reach, lower bounds and this project's gates (layers: fqt_ref/count_kernels.py).
+"""Instructions per multiply-accumulate that others reach, lower bounds and this project's gates (layers: fqt_ref/counting/kernels.py).
 
 CMSIS-NN is V.22.11 at -Ofast; the prototype is hand-written u8 code of restricted shapes, with one weight grid and asymmetric weights.
 Both were counted as we count: QEMU 7.2, gcc-arm-none-eabi 12.2, all taps counted, also those on the padding. On a Cortex-M7 the

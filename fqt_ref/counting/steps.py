@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fqt_ref import instruction_count
-from fqt_ref.count_kernels import BATCH
+from fqt_ref.counting import instructions as instruction_count
+from fqt_ref.counting.instructions import Program, build_program, run, within
+from fqt_ref.counting.kernels import BATCH
 from fqt_ref.errors import FqtError
-from fqt_ref.instruction_count import Program, build_program, run, within
 from fqt_ref.model_file import file_bytes
 from fqt_ref.network import LAYER_TRAINABLE, OP_NAMES, Network, carrying, inputs_of
 from fqt_ref.sparse_update import kept_channels
