@@ -59,10 +59,10 @@ def requantizer(m):
 def requantize(a, mantissa, pre, post):
     """round(a * m) half up in 32-bit arithmetic: the bracket of Eq. 4. a: int32, |a| <= 2^31 - 1 - 2^28. Returns int32."""
     half = np.int32((1 << pre) >> 1)
-    short = np.int32(np.int32(np.int32(a) + half) >> np.int32(pre & 31))
+    short = np.right_shift(np.int32(np.int32(a) + half), np.int32(pre & 31))
     short = min(max(short, np.int32(-32768)), np.int32(32767))
     product = np.int32(np.int32(short * np.int32(mantissa)) + np.int32(1 << (post - 1)))
-    return np.int32(product >> np.int32(post & 31))
+    return np.right_shift(product, np.int32(post & 31))
 
 
 @njit

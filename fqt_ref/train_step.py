@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fqt_ref.arithmetic import ACC_LIMIT, BIAS_ONE, NEAREST, clamp, fround, random_key, requantizer, rescale
-from fqt_ref.jit import njit
+from fqt_ref.jit import njit, uncounted
 from fqt_ref.kernels.activation import RELU6, highest_of
 from fqt_ref.kernels.conv2d import fill_taps
 from fqt_ref.kernels.softmax_cross_entropy import softmax_cross_entropy_f32, softmax_cross_entropy_u8
@@ -78,7 +78,7 @@ def train_config(batch_size=48, learning_rate=0.001, lambda_min=1.0, lambda_max=
     return TrainConfig(batch_size, np.float32(learning_rate), q12(lambda_min), q12(lambda_max), sparse_last, seed & 0xFFFFFFFF)
 
 
-@njit
+@uncounted
 def last_weighted(state):
     """Index of the last layer with weights: the loss layer, exempt from sparse updates."""
     last = -1
@@ -246,7 +246,7 @@ def begin(state, config):
     prepare(state, True)
 
 
-@njit
+@uncounted
 def forward_layer(state, i):
     """Layer i from its inputs to its output (SPEC.md 4)."""
     op = state.layers[i].op
@@ -268,7 +268,7 @@ def forward_layer(state, i):
         hard_swish.forward(state, i)
 
 
-@njit
+@uncounted
 def loss_and_error(state, label):
     """Loss (Q16) and prediction of the logits; writes the error at the logits and raises the largest loss seen."""
     last = state.tensors.size - 1
@@ -282,13 +282,13 @@ def loss_and_error(state, label):
     return loss, prediction
 
 
-@njit
+@uncounted
 def current_rate(state, config, loss):
     """This sample's update rate, Q12 (Eq. 9)."""
     return update_rate(loss, state.counters[LOSS_MAX], config.lambda_min, config.lambda_max)
 
 
-@njit
+@uncounted
 def select_layer(state, config, i, rate):
     """Sparse selection at the output of a trained layer i (Eq. 9). Returns whether channels were dropped."""
     layer, slot = state.layers[i], state.layer_slots[i]
@@ -310,7 +310,7 @@ def select_layer(state, config, i, rate):
     return True
 
 
-@njit
+@uncounted
 def backward_weight_layer(state, i):
     """Weight gradient of layer i (Eq. 2), added to the minibatch's. Uses the columns that forward_layer() left."""
     op = state.layers[i].op
@@ -322,7 +322,7 @@ def backward_weight_layer(state, i):
         depthwise_conv2d.backward_weight(state, i)
 
 
-@njit
+@uncounted
 def backward_input_layer(state, i, operand):
     """Error at an input of layer i (Eq. 1, 4)."""
     op = state.layers[i].op
@@ -345,18 +345,24 @@ def backward_input_layer(state, i, operand):
 
 
 @njit
+def copy(values, out):
+    """out = values."""
+    out[:] = values
+
+
+@njit
 def forward(state, sample):
     """A sample through the layers behind the tensor at which it enters. sample: that tensor's bytes, uint8."""
     entry = state.counters[ENTRY]
     if state.tensors[entry].type == U8:
-        feature_u8(state, entry)[:] = sample
+        copy(sample, feature_u8(state, entry))
     else:
-        feature_f32(state, entry)[:] = sample.view(np.float32)
+        copy(sample.view(np.float32), feature_f32(state, entry))
     for i in range(entry, state.layers.size):
         forward_layer(state, i)
 
 
-@njit
+@uncounted
 def backward(state, config, loss):
     """From the error at the logits to all tensors that carry one."""
     rate = current_rate(state, config, loss)
@@ -497,7 +503,7 @@ def features(state, samples, t, out):
     """Feature maps of tensor t. samples: uint8[n, h * w * c] of the tensor at which they enter; out: uint8[n, bytes of t], written."""
     for j in range(samples.shape[0]):
         entry = state.counters[ENTRY]
-        feature_u8(state, entry)[:] = samples[j]
+        copy(samples[j], feature_u8(state, entry))
         for i in range(entry, t):
             forward_layer(state, i)
         out[j] = feature_u8(state, t) if state.tensors[t].type == U8 else feature_f32(state, t).view(np.uint8)

@@ -105,11 +105,11 @@ def backward_input_u8(op: str, g: Geometry, constants, zeros, factors, m, e, w, 
     lowest, highest, adds = (int(v) for v in constants)
     dx, sums, wide = before.copy(), np.zeros(x.size, I32), e.astype(I32).reshape(-1, g.out_c) * factors
     centred, passing, requantize = centred_weights(g, w, zeros), (lowest, highest), requantizer(m[0])
+    weights_t = np.ascontiguousarray(centred.T)
     if op == "conv2d":
-        largest = conv2d.conv2d_backward_input_u8(g, requantize, passing, adds == 1, wide, centred, x, dx, sums)
+        largest = conv2d.conv2d_backward_input_u8(g, requantize, passing, adds == 1, wide, centred, weights_t.astype(F32), x, dx, sums)
     elif op == "depthwise_conv2d":
         taps, pixels = pixels_of(g, x, I32(0), I32)
-        weights_t = np.ascontiguousarray(centred.T)
         function = depthwise_conv2d.depthwise_conv2d_backward_input_u8
         largest = function(requantize, passing, adds == 1, taps, wide, weights_t, x, dx, pixels.reshape(-1))
     else:

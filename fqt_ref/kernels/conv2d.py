@@ -8,6 +8,7 @@ from fqt_ref.kernels.activation import activate_f32, requantize_rows, send_error
 from fqt_ref.sparse_update import channel_norms
 
 LARGEST_INPUT = 255  # |x - z_x|
+LARGEST_WEIGHT = 255  # |w - z_w|
 EXACT_IN_FLOAT32 = 1 << 24
 
 
@@ -15,6 +16,8 @@ EXACT_IN_FLOAT32 = 1 << 24
 def taps(position, stride, pad, kernel, dilation, size):
     """The taps k of one axis that lie inside the input: (first, one past the last, input index of the first)."""
     origin = position * stride - pad
+    if dilation == 1:  # two divisions less
+        return max(0, -origin), min(kernel, max(0, size - origin)), max(0, origin)
     first = (max(0, -origin) + dilation - 1) // dilation
     last = (max(0, size - origin) + dilation - 1) // dilation
     return first, min(kernel, last), origin + first * dilation
@@ -132,32 +135,54 @@ def conv2d_forward_f32(act, columns, weights_c, bias, y, acc):
 
 
 @njit
-def scatter_error(g, error, weights_c, dx):
-    """dx += sum e * w: raster order of the outputs, then co. error: [positions, out]; weights_c: [out, fan_in]; dx: [h * w * c]."""
-    for position in range(g.out_h * g.out_w):
-        ky0, ky1, iy = taps(position // g.out_w, g.stride_h, g.pad_top, g.kernel_h, g.dilation_h, g.in_h)
-        kx0, kx1, ix = taps(position % g.out_w, g.stride_w, g.pad_left, g.kernel_w, g.dilation_w, g.in_w)
-        run = kx1 - kx0 if g.dilation_w == 1 else 1  # taps whose inputs are neighbours
-        length = run * g.in_c
-        for co in range(g.out_c):
-            e = error[position, co]
-            if e != 0:  # most errors are 0 behind max pooling, a mask or a sparse selection
-                for ky in range(ky0, ky1):
-                    row_start = (iy + (ky - ky0) * g.dilation_h) * g.in_w + ix
-                    for kx in range(kx0, kx1, max(run, 1)):
-                        start = (row_start + (kx - kx0) * g.dilation_w) * g.in_c
-                        out = dx[start : start + length]
-                        k = (ky * g.kernel_w + kx) * g.in_c
-                        row = weights_c[co, k : k + length]
-                        for j in range(length):
-                            out[j] += e * row[j]
+def add_window(g, rows, columns, factor, window, dx):
+    """dx += factor * window where a position's window lies. rows, columns: see taps; window: [fan_in]; dx: [h * w * c]."""
+    (ky0, ky1, iy), (kx0, kx1, ix) = rows, columns
+    runs = 1 if g.dilation_w == 1 else kx1 - kx0  # of taps whose inputs are neighbours
+    length = g.in_c * (kx1 - kx0 if g.dilation_w == 1 else 1)
+    for ky in range(ky0, ky1):
+        row_start = (iy + (ky - ky0) * g.dilation_h) * g.in_w + ix
+        for run in range(runs):
+            start, k = (row_start + run * g.dilation_w) * g.in_c, (ky * g.kernel_w + kx0 + run) * g.in_c
+            out, values = dx[start : start + length], window[k : k + length]
+            for j in range(length):
+                out[j] += factor * values[j]
 
 
 @njit
-def conv2d_backward_input_u8(g, requantizer, passing, accumulate, error, weights_c, x, dx, sums):
-    """Eq. 4. error: int32[positions, out], times K; weights_c: int32[out, fan_in]; sums: int32[h * w * c]; x, dx: see send_error_u8."""
+def scatter_error(g, error, weights_c, dx):
+    """dx += sum e * w: raster order of the outputs, then co. error: [positions, out]; weights_c: [out, fan_in]; dx: [h * w * c]."""
+    for oy in range(g.out_h):
+        rows = taps(oy, g.stride_h, g.pad_top, g.kernel_h, g.dilation_h, g.in_h)
+        for ox in range(g.out_w):
+            columns = taps(ox, g.stride_w, g.pad_left, g.kernel_w, g.dilation_w, g.in_w)
+            for co in range(g.out_c):
+                e = error[oy * g.out_w + ox, co]
+                if e != 0:  # most errors are 0 behind max pooling, a mask or a sparse selection
+                    add_window(g, rows, columns, e, weights_c[co], dx)
+
+
+@njit
+def scatter_windows(g, windows, dx):
+    """dx += the windows of all positions, which is col2im. windows: int32[positions, fan_in]; dx: int32[h * w * c]."""
+    for oy in range(g.out_h):
+        rows = taps(oy, g.stride_h, g.pad_top, g.kernel_h, g.dilation_h, g.in_h)
+        for ox in range(g.out_w):
+            columns = taps(ox, g.stride_w, g.pad_left, g.kernel_w, g.dilation_w, g.in_w)
+            add_window(g, rows, columns, np.int32(1), windows[oy * g.out_w + ox], dx)
+
+
+@njit
+def conv2d_backward_input_u8(g, requantizer, passing, accumulate, error, weights_c, weights_t, x, dx, sums):
+    """Eq. 4. error: int32[positions, out], times K; weights_c: int32[out, fan_in]; weights_t: float32[fan_in, out]; sums: int32[h * w * c];
+    x, dx, result: see send_error_u8. One matrix product, unless less than one error a position is not 0."""
     sums[:] = 0
-    scatter_error(g, error, weights_c, sums)
+    if np.count_nonzero(error) < error.shape[0]:
+        scatter_error(g, error, weights_c, sums)
+    else:
+        windows = np.empty((error.shape[0], weights_t.shape[0]), np.int32)
+        integer_dot(error.astype(np.float32), weights_t.T, LARGEST_WEIGHT * largest_norm(error), windows)
+        scatter_windows(g, windows, sums)
     return send_error_u8(requantizer, passing, accumulate, sums, x, dx)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Residual add on a State."""
 
-from fqt_ref.jit import njit
+from fqt_ref.jit import uncounted
 from fqt_ref.kernels.add import add_backward_f32, add_backward_u8, add_forward_f32, add_forward_u8
 from fqt_ref.operators.views import (
     accumulates,
@@ -22,7 +22,7 @@ from fqt_ref.operators.views import (
 )
 
 
-@njit
+@uncounted
 def forward(state, i):
     """Layer i from its two inputs to its output."""
     layer, slot = state.layers[i], state.layer_slots[i]
@@ -37,7 +37,7 @@ def forward(state, i):
         add_forward_f32(act_of(layer.flagset), a_f32, b_f32, feature_f32(state, layer.output))
 
 
-@njit
+@uncounted
 def backward_input(state, i, operand):
     """The error at an input of layer i."""
     layer = state.layers[i]

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from fqt_ref.jit import njit
+from fqt_ref.jit import njit, uncounted
 from fqt_ref.kernels.avg_pool2d import avg_pool2d_backward_f32, avg_pool2d_backward_u8, avg_pool2d_forward_f32, avg_pool2d_forward_u8
 from fqt_ref.network import geometry
 from fqt_ref.operators.views import (
@@ -24,7 +24,7 @@ from fqt_ref.operators.views import (
 )
 
 
-@njit
+@uncounted
 def forward(state, i):
     """Layer i from its input to its output."""
     layer, slot = state.layers[i], state.layer_slots[i]

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from fqt_ref.jit import njit
+from fqt_ref.jit import inlined, uncounted
 from fqt_ref.kernels.conv2d import (
     centre,
     conv2d_backward_input_f32,
@@ -36,13 +36,13 @@ from fqt_ref.operators.views import (
 )
 
 
-@njit
+@inlined
 def taps_of(state, slot):
     """Where the columns of a convolution come from. uint32[fan_in, positions]."""
     return matrix(state.taps, slot.taps, slot.fan_in, slot.positions)
 
 
-@njit
+@inlined
 def columns_of(state, slot, x, zero):
     """im2col of a convolution's input. x: uint8 or float32[n]. Returns float32[fan_in, positions]."""
     padded = state.sums_f32[: x.size + 1]
@@ -52,7 +52,7 @@ def columns_of(state, slot, x, zero):
     return columns
 
 
-@njit
+@uncounted
 def forward_u8(state, layer, slot):
     """Eq. 3 on uint8."""
     x, y = state.tensors[layer.input], state.tensors[layer.output]
@@ -65,7 +65,7 @@ def forward_u8(state, layer, slot):
     conv2d_forward_u8(requantizers, y.zero, lower, upper, columns, weights_c, weights_t, bias_acc, out, acc, extremes)
 
 
-@njit
+@uncounted
 def forward(state, i):
     """Layer i from its input to its output."""
     layer, slot = state.layers[i], state.layer_slots[i]
@@ -78,7 +78,7 @@ def forward(state, i):
         conv2d_forward_f32(act_of(layer.flagset), columns, weights, bias, y, state.sums_f32[: slot.positions])
 
 
-@njit
+@uncounted
 def backward_weight(state, i):
     """Eq. 2, added to the minibatch's gradient. Uses the columns that forward() left."""
     layer, slot = state.layers[i], state.layer_slots[i]
@@ -93,7 +93,7 @@ def backward_weight(state, i):
         conv2d_backward_weight_f32(columns, error_2d, gradient_f32, vector(state.f32, slot.bias_gradient, slot.out), sums)
 
 
-@njit
+@uncounted
 def backward_input(state, i):
     """Eq. 1, 4: the error at the input of layer i."""
     layer, slot = state.layers[i], state.layer_slots[i]
@@ -101,9 +101,11 @@ def backward_input(state, i):
     adds, count = accumulates(state, i, t), state.tensor_slots[t].count
     if is_quantized(state, layer):
         weights_c = matrix(state.i32, slot.weights_c, slot.out, slot.fan_in)
-        error, sums = weighted_error(state, layer, slot), state.sums_i32[:count]
+        weights_t = matrix(state.f32, slot.weights_t, slot.fan_in, slot.out)
+        error, sums, between = weighted_error(state, layer, slot), state.sums_i32[:count], passing(state, t)
         x, dx, requantizer = feature_u8(state, t), error_i8(state, t), error_requantizer(state, i, 0)
-        track_error(state, i, 0, conv2d_backward_input_u8(g, requantizer, passing(state, t), adds, error, weights_c, x, dx, sums))
+        largest = conv2d_backward_input_u8(g, requantizer, between, adds, error, weights_c, weights_t, x, dx, sums)
+        track_error(state, i, 0, largest)
     else:
         weights, sums_f32 = matrix(state.f32, slot.weights, slot.out, slot.fan_in), state.sums_f32[:count]
         error_2d, act = error_f32(state, layer.output).reshape((slot.positions, slot.out)), act_of(state.tensors[t].flagset)

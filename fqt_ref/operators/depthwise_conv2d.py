@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from fqt_ref.jit import njit
+from fqt_ref.jit import inlined, uncounted
 from fqt_ref.kernels.depthwise_conv2d import (
     centre_pixels,
     depthwise_conv2d_backward_input_f32,
@@ -35,13 +35,13 @@ from fqt_ref.operators.views import (
 )
 
 
-@njit
+@inlined
 def pixels_of(arena, slot, count):
     """The centred input with its padding. [pixels + 1, out]."""
     return matrix(arena, slot.columns, count // slot.out + 1, slot.out)
 
 
-@njit
+@uncounted
 def forward_u8(state, layer, slot):
     """Eq. 3 on uint8."""
     x, y = feature_u8(state, layer.input), feature_u8(state, layer.output)
@@ -53,7 +53,7 @@ def forward_u8(state, layer, slot):
     depthwise_conv2d_forward_u8(requantizers, zero_y, lower, upper, taps, padded, weights_t, bias_acc, y, acc, extremes)
 
 
-@njit
+@uncounted
 def forward(state, i):
     """Layer i from its input to its output."""
     layer, slot = state.layers[i], state.layer_slots[i]
@@ -68,7 +68,7 @@ def forward(state, i):
         depthwise_conv2d_forward_f32(act_of(layer.flagset), taps_of(state, slot), padded, weights_t, bias, y)
 
 
-@njit
+@uncounted
 def backward_weight(state, i):
     """Eq. 2, added to the minibatch's gradient. Uses the pixels that forward() left."""
     layer, slot = state.layers[i], state.layer_slots[i]
@@ -84,7 +84,7 @@ def backward_weight(state, i):
         depthwise_conv2d_backward_weight_f32(taps, padded_f32, error_2d, gradient_f32, vector(state.f32, slot.bias_gradient, slot.out))
 
 
-@njit
+@uncounted
 def backward_input(state, i):
     """Eq. 1, 4: the error at the input of layer i."""
     layer, slot = state.layers[i], state.layer_slots[i]

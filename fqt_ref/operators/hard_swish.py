@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from fqt_ref.jit import njit
+from fqt_ref.jit import uncounted
 from fqt_ref.kernels.hard_swish import hard_swish_backward_f32, hard_swish_backward_u8, hard_swish_forward_f32, hard_swish_forward_u8
 from fqt_ref.operators.views import (
     accumulates,
@@ -21,7 +21,7 @@ from fqt_ref.operators.views import (
 )
 
 
-@njit
+@uncounted
 def forward(state, i):
     """Layer i from its input to its output."""
     layer, slot = state.layers[i], state.layer_slots[i]
@@ -33,7 +33,7 @@ def forward(state, i):
         hard_swish_forward_f32(feature_f32(state, layer.input), feature_f32(state, layer.output))
 
 
-@njit
+@uncounted
 def backward_input(state, i):
     """The error at the input of layer i."""
     layer = state.layers[i]

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from fqt_ref.jit import njit
+from fqt_ref.jit import uncounted
 from fqt_ref.kernels.linear import (
     linear_backward_input_f32,
     linear_backward_input_u8,
@@ -33,7 +33,7 @@ from fqt_ref.operators.views import (
 )
 
 
-@njit
+@uncounted
 def forward(state, i):
     """Layer i from its input to its output (Eq. 3)."""
     layer, slot = state.layers[i], state.layer_slots[i]
@@ -55,7 +55,7 @@ def forward(state, i):
         linear_forward_f32(act_of(layer.flagset), feature_f32(state, layer.input), weights_f32, bias, feature_f32(state, layer.output))
 
 
-@njit
+@uncounted
 def backward_weight(state, i):
     """Eq. 2, added to the minibatch's gradient. Uses the centred input that forward() left."""
     layer, slot = state.layers[i], state.layer_slots[i]
@@ -72,7 +72,7 @@ def backward_weight(state, i):
         linear_backward_weight_f32(error_1d, x, gradient_f32, vector(state.f32, slot.bias_gradient, slot.out))
 
 
-@njit
+@uncounted
 def backward_input(state, i):
     """Eq. 1, 4: the error at the input of layer i."""
     layer, slot = state.layers[i], state.layer_slots[i]

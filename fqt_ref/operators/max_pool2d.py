@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Max pooling on a State."""
 
-from fqt_ref.jit import njit
+from fqt_ref.jit import uncounted
 from fqt_ref.kernels.max_pool2d import max_pool2d_backward_f32, max_pool2d_backward_u8, max_pool2d_forward
 from fqt_ref.network import geometry
 from fqt_ref.operators.views import act_of, is_quantized, passing, volume
 
 
-@njit
+@uncounted
 def forward(state, i):
     """Layer i from its input to its output."""
     layer = state.layers[i]
@@ -19,7 +19,7 @@ def forward(state, i):
         max_pool2d_forward(g, volume(state.f32, x_slot.feature, x), volume(state.f32, y_slot.feature, y))
 
 
-@njit
+@uncounted
 def backward_input(state, i):
     """The error at the input of layer i."""
     layer = state.layers[i]
