@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import scipy
 
@@ -34,13 +35,13 @@ gc.freeze()  # what was imported stays: 0.1 s of looking for garbage in it less
 gc.enable()
 
 # error_model="numpy": a division is one instruction, without Python's check for zero.
-# _nrt=True: an uncounted caller would pass on its own False.
-njit = numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy", _nrt=True)
+OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": False, "error_model": "numpy"}
+njit = numba.njit(**OPTIONS, _nrt=True)  # said aloud, because an uncounted caller would pass on its False
 # For functions that walk through a State and return no array: counting references to its twenty arrays, which the caller keeps, takes a
 # third of their time (scripts/bench_engine.py).
-uncounted = numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy", _nrt=False)
+uncounted = numba.njit(**OPTIONS, _nrt=False)
 # For functions that return a part of a State's array: in an uncounted one no call may.
-inlined = numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy", inline="always")
+inlined = numba.njit(**OPTIONS, _nrt=True, inline="always")
 
 
 def is_compiled(function) -> bool:
