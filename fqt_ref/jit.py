@@ -35,13 +35,14 @@ gc.freeze()  # what was imported stays: 0.1 s of looking for garbage in it less
 gc.enable()
 
 # error_model="numpy": a division is one instruction, without Python's check for zero.
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": False, "error_model": "numpy"}
-njit = numba.njit(**OPTIONS, _nrt=True)  # said aloud, because an uncounted caller would pass on its False
+# _nrt (references to arrays are counted) is said aloud, because an uncounted caller would pass on its False.
+OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": False, "error_model": "numpy", "_nrt": True}
+njit = numba.njit(**OPTIONS)
 # For functions that walk through a State and return no array: counting references to its twenty arrays, which the caller keeps, takes a
 # third of their time (scripts/bench_engine.py).
-uncounted = numba.njit(**OPTIONS, _nrt=False)
+uncounted = numba.njit(**OPTIONS | {"_nrt": False})
 # For functions that return a part of a State's array: in an uncounted one no call may.
-inlined = numba.njit(**OPTIONS, _nrt=True, inline="always")
+inlined = numba.njit(**OPTIONS, inline="always")
 
 
 def is_compiled(function) -> bool:
