@@ -7,7 +7,7 @@
 
 #ifdef FQT_BLOCKS
 
-#define SUMS (32 * FQT_ROW_VECTORS) /* between two fillings of the panel with a part of a large window */
+#define SUMS (FQT_PAIR_ROWS * FQT_ROW_VECTORS) /* between two fillings of the panel with a part of a large window */
 
 /* What a panel holds of n output positions. */
 struct windows {
@@ -71,114 +71,107 @@ static void fill(const struct fqt_geometry *g, struct windows *windows, int32_t 
     }
 }
 
-/* The elements of a panel of n vectors behind its last quad. */
-static void add_tail(const union fqt_word *panel, int32_t n, const uint8_t *const rows[], int32_t length,
-                     int32_t *acc) {
-    for (int32_t k = length & ~(FQT_QUAD - 1); k < length; k++) {
-        for (int32_t v = 0; v < n; v++) {
-            int32_t element = fqt_row(panel, n, v, k);
-            for (int32_t i = v; i < FQT_QUAD; i += n) {
-                acc[i] += element * rows[n == 1 ? i : i >> 1][k];
-            }
-        }
+/* Where outputs go and what they need, one grid or many. */
+struct results {
+    const struct fqt_forward_quantization *q;
+    struct fqt_extremes *extremes;
+    struct fqt_outputs outputs; /* of one grid */
+};
+
+/* What fqt_put_outputs() need not report. Where nobody asks for extremes, all sums have been seen. */
+static void see(struct results *results) {
+    const struct fqt_extremes *seen = results->extremes;
+    struct fqt_outputs *outputs = &results->outputs;
+    if (seen == NULL) {
+        outputs->least = 0;
+        outputs->span = UINT32_MAX;
+    } else if (seen->least > seen->greatest) { /* none so far */
+        outputs->least = INT32_MAX;
+        outputs->span = 0;
+    } else {
+        outputs->least = seen->least + fqt_requantizer_half(results->q->requantizers[0]);
+        outputs->span = (uint32_t)seen->greatest - (uint32_t)seen->least;
     }
 }
 
-/* Sums of a panel of one vector and some rows of weights. Beyond the last row are sums that nobody reads. */
-__attribute__((noinline)) static void add_rows_1(const union fqt_word *panel, const uint8_t *w, int32_t fan_in,
-                                                 int32_t rows, int32_t length, int32_t *acc) {
-    for (; rows > 0; rows -= FQT_QUAD) {
-        const uint8_t *at[FQT_QUAD] = {w, rows > 1 ? w + fan_in : w, rows > 2 ? w + 2 * fan_in : w,
-                                       rows > 3 ? w + 3 * fan_in : w};
-        if (length >= FQT_QUAD) {
-            fqt_rows_1x4(panel, at, length / FQT_QUAD, acc);
-        }
-        if (length % FQT_QUAD != 0) {
-            add_tail(panel, 1, at, length, acc);
-        }
-        w += rows > FQT_QUAD ? FQT_QUAD * fan_in : 0;
-        acc += FQT_QUAD;
-    }
+static struct results results_of(const struct fqt_forward_quantization *q, struct fqt_extremes *extremes) {
+    struct fqt_requantizer r = q->requantizers[0];
+    struct results results = {
+        .q = q,
+        .extremes = extremes,
+        /* post <= 21, so that the offset leaves the product its 31 bits */
+        .outputs = {.pre = r.pre,
+                    .post = r.post,
+                    .mantissa = r.mantissa,
+                    .offset = ((int32_t)1 << (r.post - 1)) + q->zero_y * ((int32_t)1 << r.post),
+                    .lower = (uint32_t)q->lower * FQT_LANES,
+                    .upper = (uint32_t)q->upper * FQT_LANES},
+    };
+    see(&results);
+    return results;
 }
 
-#if FQT_ROW_VECTORS > 1
-/* The same of two vectors; acc: [row][2]. */
-__attribute__((noinline)) static void add_rows_2(const union fqt_word *panel, const uint8_t *w, int32_t fan_in,
-                                                 int32_t rows, int32_t length, int32_t *acc) {
-    for (; rows > 0; rows -= 2) {
-        const uint8_t *at[2] = {w, rows > 1 ? w + fan_in : w};
-        if (length >= FQT_QUAD) {
-            fqt_rows_2x2(panel, at, length / FQT_QUAD, acc);
-        }
-        if (length % FQT_QUAD != 0) {
-            add_tail(panel, 2, at, length, acc);
-        }
-        w += rows > 2 ? 2 * fan_in : 0;
-        acc += FQT_QUAD;
-    }
-}
-#endif
-
-/* Outputs of channels co..co+rows-1 at one position. acc: [row][n]; zero_sum: the window's. One grid: everything is
- * known before the loop, but not to a compiler, because y might change it. */
-__attribute__((noinline)) static void finish(const struct fqt_forward_quantization *q, int32_t n, int32_t zero_sum,
-                                             int32_t co, int32_t rows, const int32_t *acc, uint8_t *y,
-                                             struct fqt_extremes *extremes) {
+/* Outputs of channels co..co+rows-1 at one position. acc: their sums; zero_sum: the window's. */
+static void finish(struct results *results, int32_t zero_sum, int32_t co, int32_t rows, const int32_t *acc,
+                   uint8_t *y) {
+    const struct fqt_forward_quantization *q = results->q;
     if (q->grids > 1) {
         for (int32_t i = 0; i < rows; i++) {
-            int32_t sum = acc[i * n] - q->zero_w[co + i] * zero_sum + q->bias_acc[co + i];
-            y[i] = fqt_output_u8(q, co + i, sum, extremes);
+            y[i] = fqt_output_u8(q, co + i, acc[i] - q->zero_w[co + i] * zero_sum, results->extremes);
         }
         return;
     }
-    const int32_t minus = q->zero_w[0] * zero_sum;
-    const int32_t *bias = q->bias_acc + co;
-    for (int32_t i = 0; extremes != NULL && i < rows; i++) {
-        fqt_widen(extremes, acc[i * n] - minus + bias[i]);
-    }
-    const struct fqt_requantizer requantizer = q->requantizers[0];
-    const int32_t plus = fqt_requantizer_half(requantizer) - minus;
-    const int32_t zero_y = q->zero_y;
-    const int32_t lower = q->lower;
-    const int32_t upper = q->upper;
-    for (const uint8_t *end = y + rows; y < end; y++) {
-        *y = (uint8_t)fqt_clamp(fqt_requantize_raised(*acc + *bias++ + plus, requantizer) + zero_y, lower, upper);
-        acc += n;
+    int32_t minus = q->zero_w[0] * zero_sum;
+    int32_t plus = fqt_requantizer_half(q->requantizers[0]) - minus;
+    if (fqt_put_outputs(&results->outputs, plus, acc, rows, y)) {
+        for (int32_t i = 0; i < rows; i++) {
+            fqt_widen(results->extremes, acc[i] - minus);
+        }
+        see(results);
     }
 }
 
 /* All outputs at the positions. */
-static void meet_weights(const struct fqt_geometry *g, const struct fqt_forward_quantization *q,
-                         struct windows *windows, const uint8_t *x, const uint8_t *w, uint8_t *y,
-                         struct fqt_extremes *extremes) {
+static void meet_weights(const struct fqt_geometry *g, struct results *results, struct windows *windows,
+                         const uint8_t *x, const uint8_t *w, uint8_t *y) {
+    const struct fqt_forward_quantization *q = results->q;
     int32_t fan_in = g->kernel_h * g->kernel_w * g->in_c;
     int32_t n = windows->n;
     int32_t capacity = fqt_row_capacity(n);
-    int32_t group = n == 1 ? SUMS : SUMS / FQT_ROW_VECTORS;
+    int32_t group = n == 1 ? SUMS : FQT_PAIR_ROWS;
     for (int32_t co = 0; co < g->out_c; co += group) {
-        int32_t rows = fqt_min(group, g->out_c - co);
         int32_t acc[SUMS];
-        fqt_clear(acc, (rows * n + FQT_QUAD - 1) / FQT_QUAD);
+        struct fqt_rows rows = {
+            .panel = windows->panel,
+            .step = fan_in,
+            .count = fqt_min(group, g->out_c - co),
+            .acc = acc,
+        };
         bool filled = co > 0 && fan_in <= capacity;
-        for (int32_t v = 0; v < n && !filled; v++) {
-            windows->sums[v] = 0;
+        for (int32_t v = 0; v < n; v++) {
+            rows.start[v] = q->bias_acc + co;
+            windows->sums[v] = filled ? windows->sums[v] : 0;
         }
         for (int32_t k = 0; k < fan_in; k += capacity) {
             struct part part = {k, fqt_min(k + capacity, fan_in)};
             if (!filled) {
                 fill(g, windows, q->zero_x, x, part);
             }
-            const uint8_t *from = w + co * fan_in + k;
+            rows.w = w + co * fan_in + k;
+            rows.length = part.last - k;
 #if FQT_ROW_VECTORS > 1
             if (n > 1) {
-                add_rows_2(windows->panel, from, fan_in, rows, part.last - k, acc);
-                continue;
-            }
+                fqt_rows_2(&rows);
+                rows.start[1] = acc + FQT_PAIR_ROWS;
+            } else
 #endif
-            add_rows_1(windows->panel, from, fan_in, rows, part.last - k, acc);
+            {
+                fqt_rows_1(&rows);
+            }
+            rows.start[0] = acc;
         }
         for (int32_t v = 0; v < n; v++) {
-            finish(q, n, windows->sums[v], co, rows, acc + v, y + v * g->out_c + co, extremes);
+            finish(results, windows->sums[v], co, rows.count, acc + v * FQT_PAIR_ROWS, y + v * g->out_c + co);
         }
     }
 }
@@ -186,6 +179,7 @@ static void meet_weights(const struct fqt_geometry *g, const struct fqt_forward_
 void fqt_conv2d_forward_u8(const struct fqt_geometry *g, const struct fqt_forward_quantization *q, const uint8_t *x,
                            const uint8_t *w, uint8_t *y, struct fqt_extremes *extremes) {
     struct windows windows;
+    struct results results = results_of(q, extremes);
     int32_t waiting = 0;
     for (int32_t oy = 0; oy < g->out_h; oy++) {
         struct taps rows = rows_of(g, oy);
@@ -195,7 +189,7 @@ void fqt_conv2d_forward_u8(const struct fqt_geometry *g, const struct fqt_forwar
             waiting++;
             if (waiting == FQT_ROW_VECTORS) {
                 windows.n = FQT_ROW_VECTORS;
-                meet_weights(g, q, &windows, x, w, y, extremes);
+                meet_weights(g, &results, &windows, x, w, y);
                 y += FQT_ROW_VECTORS * g->out_c;
                 waiting = 0;
             }
@@ -204,7 +198,7 @@ void fqt_conv2d_forward_u8(const struct fqt_geometry *g, const struct fqt_forwar
 #if FQT_ROW_VECTORS > 1
     if (waiting > 0) {
         windows.n = 1;
-        meet_weights(g, q, &windows, x, w, y, extremes);
+        meet_weights(g, &results, &windows, x, w, y);
     }
 #endif
 }
