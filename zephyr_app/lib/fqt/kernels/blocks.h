@@ -180,6 +180,21 @@ void fqt_rows_2(const struct fqt_rows *rows);
 #define FQT_LANES 1
 #endif
 
+#ifdef FQT_PAIRED
+#define FQT_SMALL_WORDS 3
+
+/* A channel whose weights are unpacked: what its sum starts from, and a row's panel. */
+struct fqt_small_row {
+    int32_t start;
+    union fqt_word pairs[2 * FQT_SMALL_WORDS];
+};
+
+/* acc[row] = start + the products of its pairs and three words of bytes at x + at[]. Of an odd number of rows, it
+ * reads a row and puts a sum too many. */
+void fqt_small_window(const uint8_t *x, const int32_t at[FQT_SMALL_WORDS], const struct fqt_small_row *rows,
+                      int32_t count, int32_t *acc);
+#endif
+
 /* How the sums of a grid become outputs: fqt_output_u8() with all taken out that does not depend on the sum. Assembly
  * knows the order. */
 struct fqt_outputs {

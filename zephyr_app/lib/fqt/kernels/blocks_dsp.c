@@ -163,6 +163,38 @@ __attribute__((naked)) void fqt_rows_1(const struct fqt_rows *rows) {
             "pop {r4-r11, pc}\n");
 }
 
+/* A row: r0 its sum, r1, r10-r12 its pairs. */
+#define SMALL_ROW                                                                                                      \
+    "ldm r2!, {r0, r1, r10-r12}\n"                                                                                     \
+    "smlad r0, r4, r1, r0\n"                                                                                           \
+    "smlad r0, r5, r10, r0\n"                                                                                          \
+    "smlad r0, r6, r11, r0\n"                                                                                          \
+    "smlad r0, r7, r12, r0\n"                                                                                          \
+    "ldrd r1, r10, [r2], #8\n"                                                                                         \
+    "smlad r0, r8, r1, r0\n"                                                                                           \
+    "smlad r0, r9, r10, r0\n"                                                                                          \
+    "str r0, [lr], #4\n"
+
+/* r2 rows, r3 how many, r4-r9 the window, lr acc. */
+__attribute__((naked)) void fqt_small_window(const uint8_t *x, const int32_t at[FQT_SMALL_WORDS],
+                                             const struct fqt_small_row *rows, int32_t count, int32_t *acc) {
+    __asm__("push {r4-r11, lr}\n"
+            "ldr lr, [sp, #36]\n"
+            "ldm r1, {r4-r6}\n"
+            "ldr r10, [r0, r4]\n"
+            "ldr r11, [r0, r5]\n"
+            "ldr r12, [r0, r6]\n"
+            "uxtb16 r4, r10\n"
+            "uxtb16 r5, r10, ror #8\n"
+            "uxtb16 r6, r11\n"
+            "uxtb16 r7, r11, ror #8\n"
+            "uxtb16 r8, r12\n"
+            "uxtb16 r9, r12, ror #8\n"
+            "1:\n" SMALL_ROW SMALL_ROW "subs r3, r3, #2\n"
+            "bgt 1b\n"
+            "pop {r4-r11, pc}\n");
+}
+
 /* r10: what the output of the sum at `at` is before the clamp, usat: where to. r0 plus, r1 least, r2 acc, r3 span, r4-r7
  * shifts, mantissa, offset. Beyond those seen, 4 passes once more without looking. */
 #define OUTPUT(at, result)                                                                                             \

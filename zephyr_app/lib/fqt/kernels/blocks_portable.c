@@ -28,6 +28,16 @@ void fqt_rows_2(const struct fqt_rows *rows) {
     add_rows(rows, 2);
 }
 
+void fqt_small_window(const uint8_t *x, const int32_t at[FQT_SMALL_WORDS], const struct fqt_small_row *rows,
+                      int32_t count, int32_t *acc) {
+    for (int32_t row = 0; row < count; row++) {
+        acc[row] = rows[row].start;
+        for (int32_t k = 0; k < FQT_SMALL_WORDS * FQT_QUAD; k++) {
+            acc[row] += fqt_row(rows[row].pairs, 1, 0, k) * x[at[k / FQT_QUAD] + k % FQT_QUAD];
+        }
+    }
+}
+
 bool fqt_put_outputs(const struct fqt_outputs *outputs, int32_t plus, const int32_t *acc, int32_t count, uint8_t *y) {
     bool beyond = false;
     for (int32_t i = 0; i < count; i++) {

@@ -2,7 +2,8 @@
 /* Convolution forward (SPEC.md 4.1; Eq. 3) in blocks: the windows of a few output positions, x - z_x with 0 on the
  * padding, are gathered in a panel and meet the weights of all output channels. So every edge, stride and dilation
  * costs the same, and what remains of z_w is a product with the panel's sum. */
-#include "blocks.h"
+#include "conv2d_forward_small.h"
+#include "conv2d_outputs.h"
 #include "window.h"
 
 #ifdef FQT_BLOCKS
@@ -22,14 +23,13 @@ struct part {
     int32_t first, last;
 };
 
-/* Puts a run of neighbours, elements k.. of vector v, as far as they are in the part. */
+/* Puts a run of neighbours, elements k.. of vector v of the part, as far as they are in it. */
 static void fill_run(struct windows *windows, int32_t v, int32_t zero_x, const uint8_t *x, int32_t k, int32_t length,
-                     struct part part) {
-    int32_t from = fqt_max(k, part.first);
-    int32_t to = fqt_min(k + length, part.last);
-    if (from < to) {
-        windows->sums[v] +=
-            fqt_fill_row(windows->panel, windows->n, v, from - part.first, x + (from - k), to - from, zero_x);
+                     int32_t part) {
+    int32_t from = fqt_max(k, 0);
+    int32_t n = fqt_min(k + length, part) - from;
+    if (n > 0) {
+        windows->sums[v] += fqt_fill_row(windows->panel, windows->n, v, from, x + (from - k), n, zero_x);
     }
 }
 
@@ -47,14 +47,17 @@ static void fill_window(const struct fqt_geometry *g, struct windows *windows, i
     int32_t taps = columns.last - columns.first;
     int32_t runs = g->dilation_w == 1 ? 1 : taps;
     int32_t length = g->dilation_w == 1 ? taps * g->in_c : g->in_c;
-    x += (rows.in * g->in_w + columns.in) * g->in_c;
+    int32_t next_run = g->dilation_w * g->in_c;
+    int32_t next_row = g->dilation_h * g->in_w * g->in_c;
+    int32_t w_row = g->kernel_w * g->in_c;
+    int32_t at = (rows.in * g->in_w + columns.in) * g->in_c;
+    int32_t k = rows.first * w_row + columns.first * g->in_c - part.first;
     for (int32_t ky = rows.first; ky < rows.last; ky++) {
-        int32_t k = (ky * g->kernel_w + columns.first) * g->in_c;
         for (int32_t run = 0; run < runs; run++) {
-            const uint8_t *pixel = x + run * g->dilation_w * g->in_c;
-            fill_run(windows, v, zero_x, pixel, k + run * g->in_c, length, part);
+            fill_run(windows, v, zero_x, x + at + run * next_run, k + run * length, length, part.last - part.first);
         }
-        x += ky + 1 < rows.last ? g->dilation_h * g->in_w * g->in_c : 0;
+        at += next_row;
+        k += w_row;
     }
 }
 
@@ -71,68 +74,8 @@ static void fill(const struct fqt_geometry *g, struct windows *windows, int32_t 
     }
 }
 
-/* Where outputs go and what they need, one grid or many. */
-struct results {
-    const struct fqt_forward_quantization *q;
-    struct fqt_extremes *extremes;
-    struct fqt_outputs outputs; /* of one grid */
-};
-
-/* What fqt_put_outputs() need not report. Where nobody asks for extremes, all sums have been seen. */
-static void see(struct results *results) {
-    const struct fqt_extremes *seen = results->extremes;
-    struct fqt_outputs *outputs = &results->outputs;
-    if (seen == NULL) {
-        outputs->least = 0;
-        outputs->span = UINT32_MAX;
-    } else if (seen->least > seen->greatest) { /* none so far */
-        outputs->least = INT32_MAX;
-        outputs->span = 0;
-    } else {
-        outputs->least = seen->least + fqt_requantizer_half(results->q->requantizers[0]);
-        outputs->span = (uint32_t)seen->greatest - (uint32_t)seen->least;
-    }
-}
-
-static struct results results_of(const struct fqt_forward_quantization *q, struct fqt_extremes *extremes) {
-    struct fqt_requantizer r = q->requantizers[0];
-    struct results results = {
-        .q = q,
-        .extremes = extremes,
-        /* post <= 21, so that the offset leaves the product its 31 bits */
-        .outputs = {.pre = r.pre,
-                    .post = r.post,
-                    .mantissa = r.mantissa,
-                    .offset = ((int32_t)1 << (r.post - 1)) + q->zero_y * ((int32_t)1 << r.post),
-                    .lower = (uint32_t)q->lower * FQT_LANES,
-                    .upper = (uint32_t)q->upper * FQT_LANES},
-    };
-    see(&results);
-    return results;
-}
-
-/* Outputs of channels co..co+rows-1 at one position. acc: their sums; zero_sum: the window's. */
-static void finish(struct results *results, int32_t zero_sum, int32_t co, int32_t rows, const int32_t *acc,
-                   uint8_t *y) {
-    const struct fqt_forward_quantization *q = results->q;
-    if (q->grids > 1) {
-        for (int32_t i = 0; i < rows; i++) {
-            y[i] = fqt_output_u8(q, co + i, acc[i] - q->zero_w[co + i] * zero_sum, results->extremes);
-        }
-        return;
-    }
-    int32_t minus = q->zero_w[0] * zero_sum;
-    int32_t plus = fqt_requantizer_half(q->requantizers[0]) - minus;
-    if (fqt_put_outputs(&results->outputs, plus, acc, rows, y)) {
-        for (int32_t i = 0; i < rows; i++) {
-            fqt_widen(results->extremes, acc[i] - minus);
-        }
-        see(results);
-    }
-}
-
 /* All outputs at the positions. */
-static void meet_weights(const struct fqt_geometry *g, struct results *results, struct windows *windows,
+static void meet_weights(const struct fqt_geometry *g, struct fqt_results *results, struct windows *windows,
                          const uint8_t *x, const uint8_t *w, uint8_t *y) {
     const struct fqt_forward_quantization *q = results->q;
     int32_t fan_in = g->kernel_h * g->kernel_w * g->in_c;
@@ -141,12 +84,11 @@ static void meet_weights(const struct fqt_geometry *g, struct results *results, 
     int32_t group = n == 1 ? SUMS : FQT_PAIR_ROWS;
     for (int32_t co = 0; co < g->out_c; co += group) {
         int32_t acc[SUMS];
-        struct fqt_rows rows = {
-            .panel = windows->panel,
-            .step = fan_in,
-            .count = fqt_min(group, g->out_c - co),
-            .acc = acc,
-        };
+        struct fqt_rows rows; /* field by field: a C library's memset() is slow */
+        rows.panel = windows->panel;
+        rows.step = fan_in;
+        rows.count = fqt_min(group, g->out_c - co);
+        rows.acc = acc;
         bool filled = co > 0 && fan_in <= capacity;
         for (int32_t v = 0; v < n; v++) {
             rows.start[v] = q->bias_acc + co;
@@ -171,15 +113,15 @@ static void meet_weights(const struct fqt_geometry *g, struct results *results, 
             rows.start[0] = acc;
         }
         for (int32_t v = 0; v < n; v++) {
-            finish(results, windows->sums[v], co, rows.count, acc + v * FQT_PAIR_ROWS, y + v * g->out_c + co);
+            fqt_results_put(results, windows->sums[v], co, rows.count, acc + v * FQT_PAIR_ROWS, y + v * g->out_c + co);
         }
     }
 }
 
-void fqt_conv2d_forward_u8(const struct fqt_geometry *g, const struct fqt_forward_quantization *q, const uint8_t *x,
-                           const uint8_t *w, uint8_t *y, struct fqt_extremes *extremes) {
+/* A function of its own: small windows need no panel on the stack. */
+__attribute__((noinline)) static void forward(const struct fqt_geometry *g, struct fqt_results *results,
+                                              const uint8_t *x, const uint8_t *w, uint8_t *y) {
     struct windows windows;
-    struct results results = results_of(q, extremes);
     int32_t waiting = 0;
     for (int32_t oy = 0; oy < g->out_h; oy++) {
         struct taps rows = rows_of(g, oy);
@@ -189,7 +131,7 @@ void fqt_conv2d_forward_u8(const struct fqt_geometry *g, const struct fqt_forwar
             waiting++;
             if (waiting == FQT_ROW_VECTORS) {
                 windows.n = FQT_ROW_VECTORS;
-                meet_weights(g, &results, &windows, x, w, y);
+                meet_weights(g, results, &windows, x, w, y);
                 y += FQT_ROW_VECTORS * g->out_c;
                 waiting = 0;
             }
@@ -198,9 +140,22 @@ void fqt_conv2d_forward_u8(const struct fqt_geometry *g, const struct fqt_forwar
 #if FQT_ROW_VECTORS > 1
     if (waiting > 0) {
         windows.n = 1;
-        meet_weights(g, &results, &windows, x, w, y);
+        meet_weights(g, results, &windows, x, w, y);
     }
 #endif
+}
+
+void fqt_conv2d_forward_u8(const struct fqt_geometry *g, const struct fqt_forward_quantization *q, const uint8_t *x,
+                           const uint8_t *w, uint8_t *y, struct fqt_extremes *extremes) {
+    struct fqt_results results;
+    fqt_results_init(&results, q, extremes);
+#ifdef FQT_PAIRED
+    if (fqt_conv2d_is_small(g)) {
+        fqt_conv2d_forward_small(g, &results, x, w, y);
+        return;
+    }
+#endif
+    forward(g, &results, x, w, y);
 }
 
 #endif
