@@ -180,20 +180,44 @@ void fqt_rows_2(const struct fqt_rows *rows);
 #define FQT_LANES 1
 #endif
 
-#ifdef FQT_PAIRED
-#define FQT_SMALL_WORDS 3
+/* ---- Small windows: read where they lie, with weights that are unpacked ---- */
 
-/* A channel whose weights are unpacked: what its sum starts from, and a row's panel. */
-struct fqt_small_row {
-    int32_t start;
-    union fqt_word pairs[2 * FQT_SMALL_WORDS];
+#define FQT_SMALL_CHANNELS 16 /* at once, at most */
+#ifdef FQT_PAIRED
+#define FQT_SMALL_READS 3 /* of a window at most */
+#define FQT_READ_BYTES 4
+#define FQT_SMALL_WORDS (FQT_SMALL_CHANNELS * (1 + 2 * FQT_SMALL_READS))
+#else
+#define FQT_SMALL_READS 12
+#define FQT_READ_BYTES 1
+#define FQT_SMALL_WORDS (FQT_SMALL_CHANNELS * (1 + 9)) /* fewer channels where a window is more than 3x3 */
+#endif
+
+/* What sums start from, and weights. Paired: channel after channel, the start and then weights as in a row's panel; else
+ * four channels after four, the starts, and then four weights of each read. Assembly knows the order. */
+struct fqt_small_rows {
+    int32_t reads; /* else a multiple of 3 */
+    int32_t count; /* channels */
+    union fqt_word words[FQT_SMALL_WORDS];
 };
 
-/* acc[row] = start + the products of its pairs and three words of bytes at x + at[]. Of an odd number of rows, it
- * reads a row and puts a sum too many. */
-void fqt_small_window(const uint8_t *x, const int32_t at[FQT_SMALL_WORDS], const struct fqt_small_row *rows,
-                      int32_t count, int32_t *acc);
+/* Where a channel's start is, k == -1, or the word of weight k. */
+static inline void fqt_set_small(struct fqt_small_rows *rows, int32_t channel, int32_t k, int32_t value) {
+#ifdef FQT_PAIRED
+    union fqt_word *at = rows->words + channel * (1 + 2 * FQT_SMALL_READS);
+    if (k < 0) {
+        at->word = value;
+    } else {
+        fqt_set_row(at + 1, 1, 0, k, value);
+    }
+#else
+    rows->words[((channel >> 2) * (1 + rows->reads) + 1 + k) * 4 + (channel & 3)].word = value;
 #endif
+}
+
+/* acc[channel] = start + the products of its weights and the bytes read at x + at[]. Puts up to three sums too many. */
+void fqt_small_window(const uint8_t *x, const int32_t at[FQT_SMALL_READS], const struct fqt_small_rows *rows,
+                      int32_t *acc);
 
 /* How the sums of a grid become outputs: fqt_output_u8() with all taken out that does not depend on the sum. Assembly
  * knows the order. */

@@ -181,6 +181,54 @@ __attribute__((naked)) void fqt_rows_1(const struct fqt_rows *rows) {
             "add sp, #32\n" RESTORE);
 }
 
+/* Four channels of an element, their weights in r4-r7. */
+#define SMALL_READ                                                                                                     \
+    "ldm r2!, {r3}\n"                                                                                                  \
+    "ldrb r3, [r0, r3]\n"                                                                                              \
+    "ldm r1!, {r4-r7}\n"                                                                                               \
+    "muls r4, r3, r4\n"                                                                                                \
+    "add r8, r8, r4\n"                                                                                                 \
+    "muls r5, r3, r5\n"                                                                                                \
+    "add r9, r9, r5\n"                                                                                                 \
+    "muls r6, r3, r6\n"                                                                                                \
+    "add r10, r10, r6\n"                                                                                               \
+    "muls r7, r3, r7\n"                                                                                                \
+    "add r11, r11, r7\n"
+
+/* r0 x, r1 words, r2 at, r12 its end, lr its begin. Stack: acc and its end. */
+__attribute__((naked)) void fqt_small_window(const uint8_t *x, const int32_t at[FQT_SMALL_READS],
+                                             const struct fqt_small_rows *rows, int32_t *acc) {
+    __asm__(SAVE "ldm r2!, {r4, r5}\n"
+                 "lsls r4, r4, #2\n"
+                 "adds r4, r4, r1\n"
+                 "mov r12, r4\n"
+                 "mov lr, r1\n"
+                 "mov r1, r2\n"
+                 "lsls r5, r5, #2\n"
+                 "adds r5, r5, r3\n"
+                 "push {r3, r5}\n"
+                 "1:\n"
+                 "ldm r1!, {r4-r7}\n"
+                 "mov r8, r4\n"
+                 "mov r9, r5\n"
+                 "mov r10, r6\n"
+                 "mov r11, r7\n"
+                 "mov r2, lr\n"
+                 "2:\n" SMALL_READ SMALL_READ SMALL_READ "cmp r2, r12\n"
+                 "bne 2b\n"
+                 "ldr r3, [sp]\n"
+                 "mov r4, r8\n"
+                 "mov r5, r9\n"
+                 "mov r6, r10\n"
+                 "mov r7, r11\n"
+                 "stm r3!, {r4-r7}\n"
+                 "str r3, [sp]\n"
+                 "ldr r4, [sp, #4]\n"
+                 "cmp r3, r4\n"
+                 "blo 1b\n"
+                 "add sp, #8\n" RESTORE);
+}
+
 /* r0 acc, r1 y, r7 its end, r2 sum, r3 output, r4 and r5 shifts, r6 mantissa, r8 plus, r9 -least, r10 span, r11 offset,
  * r12 and lr limits. What is rare comes last. */
 __attribute__((naked)) bool fqt_put_outputs(const struct fqt_outputs *outputs, int32_t plus, const int32_t *acc,

@@ -176,10 +176,12 @@ __attribute__((naked)) void fqt_rows_1(const struct fqt_rows *rows) {
     "str r0, [lr], #4\n"
 
 /* r2 rows, r3 how many, r4-r9 the window, lr acc. */
-__attribute__((naked)) void fqt_small_window(const uint8_t *x, const int32_t at[FQT_SMALL_WORDS],
-                                             const struct fqt_small_row *rows, int32_t count, int32_t *acc) {
+__attribute__((naked)) void fqt_small_window(const uint8_t *x, const int32_t at[FQT_SMALL_READS],
+                                             const struct fqt_small_rows *rows, int32_t *acc) {
     __asm__("push {r4-r11, lr}\n"
-            "ldr lr, [sp, #36]\n"
+            "mov lr, r3\n"
+            "ldr r3, [r2, #4]\n"
+            "add r2, r2, #8\n"
             "ldm r1, {r4-r6}\n"
             "ldr r10, [r0, r4]\n"
             "ldr r11, [r0, r5]\n"

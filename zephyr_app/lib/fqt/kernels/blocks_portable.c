@@ -28,13 +28,15 @@ void fqt_rows_2(const struct fqt_rows *rows) {
     add_rows(rows, 2);
 }
 
-void fqt_small_window(const uint8_t *x, const int32_t at[FQT_SMALL_WORDS], const struct fqt_small_row *rows,
-                      int32_t count, int32_t *acc) {
-    for (int32_t row = 0; row < count; row++) {
-        acc[row] = rows[row].start;
-        for (int32_t k = 0; k < FQT_SMALL_WORDS * FQT_QUAD; k++) {
-            acc[row] += fqt_row(rows[row].pairs, 1, 0, k) * x[at[k / FQT_QUAD] + k % FQT_QUAD];
+void fqt_small_window(const uint8_t *x, const int32_t at[FQT_SMALL_READS], const struct fqt_small_rows *rows,
+                      int32_t *acc) {
+    const union fqt_word *words = rows->words;
+    for (int32_t channel = 0; channel < rows->count; channel++) {
+        acc[channel] = words->word;
+        for (int32_t k = 0; k < FQT_SMALL_READS * FQT_READ_BYTES; k++) {
+            acc[channel] += fqt_row(words + 1, 1, 0, k) * x[at[k / FQT_READ_BYTES] + k % FQT_READ_BYTES];
         }
+        words += 1 + 2 * FQT_SMALL_READS;
     }
 }
 

@@ -149,12 +149,10 @@ void fqt_conv2d_forward_u8(const struct fqt_geometry *g, const struct fqt_forwar
                            const uint8_t *w, uint8_t *y, struct fqt_extremes *extremes) {
     struct fqt_results results;
     fqt_results_init(&results, q, extremes);
-#ifdef FQT_PAIRED
     if (fqt_conv2d_is_small(g)) {
         fqt_conv2d_forward_small(g, &results, x, w, y);
         return;
     }
-#endif
     forward(g, &results, x, w, y);
 }
 

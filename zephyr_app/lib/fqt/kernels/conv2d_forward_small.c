@@ -1,50 +1,54 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Convolution forward (SPEC.md 4.1; Eq. 3) where a window is three words at most, as in a network's first layer: it is
- * read where it lies and stays in registers while it meets all weights, which have been unpacked before. So nothing is
- * gathered but windows that lie partly on the padding. */
+/* Convolution forward (SPEC.md 4.1; Eq. 3) where a window is a few reads, as in a network's first layer: it is read where
+ * it lies and meets weights that have been unpacked before. So nothing is gathered but windows that lie partly on the
+ * padding. */
 #include "conv2d_forward_small.h"
 
 #include "window.h"
 
-#ifdef FQT_PAIRED
+#ifdef FQT_BLOCKS
 
-#define SUMS 64          /* at once */
-#define CHANNELS 16      /* whose weights are unpacked at once */
+#ifdef FQT_PAIRED
+#define SUMS 64 /* at once */
+#else
+#define SUMS 32
+#endif
+#define WINDOW_BYTES (FQT_SMALL_READS * FQT_READ_BYTES)
 #define FEW_POSITIONS 16 /* not worth unpacking for */
 
-/* A kernel row's run of neighbours is so many words. */
-static int32_t words_of_run(const struct fqt_geometry *g) {
-    return (g->kernel_w * g->in_c + FQT_QUAD - 1) / FQT_QUAD;
+/* Of a kernel row's neighbours. */
+static int32_t reads_of_run(const struct fqt_geometry *g) {
+    return (g->kernel_w * g->in_c + FQT_READ_BYTES - 1) / FQT_READ_BYTES;
 }
 
 bool fqt_conv2d_is_small(const struct fqt_geometry *g) {
-    return g->kernel_h <= FQT_SMALL_WORDS && g->kernel_w * g->in_c <= FQT_SMALL_WORDS * FQT_QUAD &&
-           g->kernel_h * words_of_run(g) <= FQT_SMALL_WORDS && (g->dilation_w == 1 || g->kernel_w == 1) &&
+    return g->kernel_h <= FQT_SMALL_READS && g->kernel_w * g->in_c <= WINDOW_BYTES &&
+           g->kernel_h * reads_of_run(g) <= FQT_SMALL_READS && (g->dilation_w == 1 || g->kernel_w == 1) &&
            g->out_h * g->out_w >= FEW_POSITIONS;
 }
 
-/* A channel's weights w - z_w with 0 behind each run, and its bias less what z_x takes off. */
-static void unpack_row(const struct fqt_geometry *g, const struct fqt_forward_quantization *q, int32_t co,
-                       const uint8_t *w, struct fqt_small_row *row) {
-    int32_t zero_w = q->zero_w[fqt_grid_index(q->grids, co)];
+/* Channels co..: weights w - z_w with 0 behind each run, and biases less what z_x takes off. */
+static void unpack(const struct fqt_geometry *g, const struct fqt_forward_quantization *q, int32_t co, const uint8_t *w,
+                   struct fqt_small_rows *rows) {
     int32_t length = g->kernel_w * g->in_c;
-    int32_t run = words_of_run(g) * FQT_QUAD;
-    int32_t sum = 0;
-    for (int32_t i = 0; i < 2 * FQT_SMALL_WORDS; i++) {
-        row->pairs[i].word = 0;
-    }
+    int32_t run = reads_of_run(g) * FQT_READ_BYTES;
+    fqt_clear(rows->words, FQT_SMALL_WORDS / FQT_QUAD);
     w += co * g->kernel_h * length;
-    for (int32_t ky = 0; ky < g->kernel_h; ky++) {
-        for (int32_t i = 0; i < length; i++) {
-            int32_t value = *w++ - zero_w;
-            fqt_set_row(row->pairs, 1, 0, ky * run + i, value);
-            sum += value;
+    for (int32_t i = 0; i < rows->count; i++) {
+        int32_t zero_w = q->zero_w[fqt_grid_index(q->grids, co + i)];
+        int32_t sum = 0;
+        for (int32_t ky = 0; ky < g->kernel_h; ky++) {
+            for (int32_t k = ky * run; k < ky * run + length; k++) {
+                int32_t value = *w++ - zero_w;
+                fqt_set_small(rows, i, k, value);
+                sum += value;
+            }
         }
+        fqt_set_small(rows, i, -1, q->bias_acc[co + i] - q->zero_x * sum);
     }
-    row->start = q->bias_acc[co] - q->zero_x * sum;
 }
 
-/* A window's words, as they lie in the input, from its origin; z_x on the padding. */
+/* What is read of a window at (iy, ix), z_x on the padding. */
 static void copy_window(const struct fqt_geometry *g, int32_t zero_x, const uint8_t *x, int32_t iy, int32_t ix,
                         uint8_t *bytes) {
     for (int32_t ky = 0; ky < g->kernel_h; ky++) {
@@ -57,8 +61,21 @@ static void copy_window(const struct fqt_geometry *g, int32_t zero_x, const uint
                     inside ? x[(row * g->in_w + column) * g->in_c + ci] : (uint8_t)zero_x;
             }
         }
-        bytes += words_of_run(g) * FQT_QUAD;
+        bytes += reads_of_run(g) * FQT_READ_BYTES;
     }
+}
+
+/* The sums of a window that lies partly on the padding. */
+__attribute__((noinline)) static void meet_padding(const struct fqt_geometry *g, int32_t zero_x, const uint8_t *x,
+                                                   int32_t iy, int32_t ix, const struct fqt_small_rows *rows,
+                                                   int32_t *acc) {
+    uint8_t bytes[WINDOW_BYTES] = {0};
+    int32_t at[FQT_SMALL_READS];
+    for (int32_t i = 0; i < FQT_SMALL_READS; i++) {
+        at[i] = i * FQT_READ_BYTES;
+    }
+    copy_window(g, zero_x, x, iy, ix, bytes);
+    fqt_small_window(bytes, at, rows, acc);
 }
 
 /* Puts the outputs of n positions. */
@@ -72,16 +89,16 @@ static void put(struct fqt_results *results, int32_t co, int32_t channels, int32
     }
 }
 
-/* Outputs of channels co.. at all positions; at: of a window's words. */
+/* Outputs of channels co.. at all positions; at: what is read of a window, from its origin. */
 static void forward_channels(const struct fqt_geometry *g, struct fqt_results *results, const uint8_t *x,
-                             const int32_t at[FQT_SMALL_WORDS], const struct fqt_small_row *rows, int32_t co,
-                             int32_t channels, uint8_t *y) {
-    static const int32_t copied_at[FQT_SMALL_WORDS] = {0, FQT_QUAD, 2 * FQT_QUAD};
-    int32_t farthest = (g->kernel_h - 1) * g->dilation_h * g->in_w * g->in_c + words_of_run(g) * FQT_QUAD;
-    int32_t last = g->in_h * g->in_w * g->in_c - farthest; /* a window behind this has a word that leaves the input */
+                             const int32_t at[FQT_SMALL_READS], const struct fqt_small_rows *rows, int32_t co,
+                             uint8_t *y) {
+    const int32_t channels = rows->count;
+    int32_t farthest = (g->kernel_h - 1) * g->dilation_h * g->in_w * g->in_c + reads_of_run(g) * FQT_READ_BYTES;
+    int32_t last = g->in_h * g->in_w * g->in_c - farthest; /* a window behind this would be read beyond the input */
     int32_t batch = g->out_c == channels ? SUMS / channels : 1;
     int32_t waiting = 0;
-    int32_t acc[SUMS + 1];
+    int32_t acc[SUMS + FQT_QUAD];
     for (int32_t oy = 0; oy < g->out_h; oy++) {
         int32_t iy = oy * g->stride_h - g->pad_top;
         bool inside = iy >= 0 && iy + (g->kernel_h - 1) * g->dilation_h < g->in_h;
@@ -90,11 +107,9 @@ static void forward_channels(const struct fqt_geometry *g, struct fqt_results *r
             int32_t first = (iy * g->in_w + ix) * g->in_c;
             int32_t *sums = acc + waiting * channels;
             if (inside && ix >= 0 && ix <= g->in_w - g->kernel_w && first <= last) {
-                fqt_small_window(x + first, at, rows, channels, sums);
+                fqt_small_window(x + first, at, rows, sums);
             } else {
-                uint8_t bytes[FQT_SMALL_WORDS * FQT_QUAD] = {0};
-                copy_window(g, results->q->zero_x, x, iy, ix, bytes);
-                fqt_small_window(bytes, copied_at, rows, channels, sums);
+                meet_padding(g, results->q->zero_x, x, iy, ix, rows, sums);
             }
             ix += g->stride_w;
             waiting++;
@@ -112,18 +127,23 @@ static void forward_channels(const struct fqt_geometry *g, struct fqt_results *r
 
 void fqt_conv2d_forward_small(const struct fqt_geometry *g, struct fqt_results *results, const uint8_t *x,
                               const uint8_t *w, uint8_t *y) {
-    int32_t words = words_of_run(g);
-    int32_t at[FQT_SMALL_WORDS] = {0};
-    for (int32_t i = 0; i < g->kernel_h * words; i++) {
-        at[i] = i / words * g->dilation_h * g->in_w * g->in_c + i % words * FQT_QUAD;
-    }
-    for (int32_t co = 0; co < g->out_c; co += CHANNELS) {
-        struct fqt_small_row rows[CHANNELS];
-        int32_t channels = fqt_min(CHANNELS, g->out_c - co);
-        for (int32_t i = 0; i < channels; i++) {
-            unpack_row(g, results->q, co + i, w, rows + i);
+    int32_t at[FQT_SMALL_READS] = {0};
+    int32_t reads = 0;
+    for (int32_t ky = 0; ky < g->kernel_h; ky++) {
+        for (int32_t i = 0; i < reads_of_run(g); i++) {
+            at[reads++] = ky * g->dilation_h * g->in_w * g->in_c + i * FQT_READ_BYTES;
         }
-        forward_channels(g, results, x, at, rows, co, channels, y + co);
+    }
+    struct fqt_small_rows rows;
+    rows.reads = (reads + 2) / 3 * 3;
+    int32_t group = FQT_SMALL_CHANNELS;
+#ifndef FQT_PAIRED
+    group = fqt_min(group, FQT_SMALL_WORDS / 4 / (1 + rows.reads) * 4);
+#endif
+    for (int32_t co = 0; co < g->out_c; co += rows.count) {
+        rows.count = fqt_min(group, g->out_c - co);
+        unpack(g, results->q, co, w, &rows);
+        forward_channels(g, results, x, at, &rows, co, y + co);
     }
 }
 

@@ -5,9 +5,9 @@
 
 #include "conv2d_outputs.h"
 
-#ifdef FQT_PAIRED
+#ifdef FQT_BLOCKS
 
-/* Whether windows fill three words of the input, and there are some of them. */
+/* Whether a window is few reads, and there are some windows. */
 bool fqt_conv2d_is_small(const struct fqt_geometry *g);
 
 /* As fqt_conv2d_forward_u8(). */
