@@ -151,6 +151,10 @@ int32_t fqt_fill_row(union fqt_word *panel, int32_t n, int32_t v, int32_t k, con
 int32_t fqt_fill_errors(union fqt_word *panel, int32_t p, const int8_t *e, int32_t count, int32_t first, int32_t step,
                         int32_t *sum);
 
+/* Elements p.. of vector v of FQT_GRADIENT_VECTORS: x - zero, `step` apart. */
+void fqt_fill_column(union fqt_word *panel, int32_t v, int32_t p, const uint8_t *x, int32_t step, int32_t count,
+                     int32_t zero);
+
 /* Elements p.. of all FQT_GRADIENT_VECTORS vectors: neighbours x - zero, `step` on from element to element. */
 void fqt_fill_neighbours(union fqt_word *panel, int32_t p, const uint8_t *x, int32_t step, int32_t count, int32_t zero);
 
@@ -182,15 +186,15 @@ void fqt_rows_2(const struct fqt_rows *rows);
 
 /* ---- Small windows: read where they lie, with weights that are unpacked ---- */
 
-#define FQT_SMALL_CHANNELS 16 /* at once, at most */
+#define FQT_SMALL_CHANNELS 16 /* at once */
 #ifdef FQT_PAIRED
 #define FQT_SMALL_READS 3 /* of a window at most */
 #define FQT_READ_BYTES 4
 #define FQT_SMALL_WORDS (FQT_SMALL_CHANNELS * (1 + 2 * FQT_SMALL_READS))
 #else
-#define FQT_SMALL_READS 12
+#define FQT_SMALL_READS 9
 #define FQT_READ_BYTES 1
-#define FQT_SMALL_WORDS (FQT_SMALL_CHANNELS * (1 + 9)) /* fewer channels where a window is more than 3x3 */
+#define FQT_SMALL_WORDS (FQT_SMALL_CHANNELS * (1 + FQT_SMALL_READS))
 #endif
 
 /* What sums start from, and weights. Paired: channel after channel, the start and then weights as in a row's panel; else

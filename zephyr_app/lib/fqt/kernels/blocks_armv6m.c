@@ -494,6 +494,16 @@ int32_t fqt_fill_errors(union fqt_word *panel, int32_t p, const int8_t *e, int32
     return (fill_errors(from, e, e + count, step, first, sum) - from) / 2;
 }
 
+void fqt_fill_column(union fqt_word *panel, int32_t v, int32_t p, const uint8_t *x, int32_t step, int32_t count,
+                     int32_t zero) {
+    union fqt_word *at = panel + p * (FQT_GRADIENT_VECTORS + 1) + v;
+    const union fqt_word *end = at + count * (FQT_GRADIENT_VECTORS + 1);
+    for (int32_t i = 0; at < end; i += step) {
+        at->word = x[i] - zero;
+        at += FQT_GRADIENT_VECTORS + 1;
+    }
+}
+
 void fqt_fill_neighbours(union fqt_word *panel, int32_t p, const uint8_t *x, int32_t step, int32_t count,
                          int32_t zero) {
     union fqt_word *at = panel + p * (FQT_GRADIENT_VECTORS + 1);

@@ -348,24 +348,27 @@ __attribute__((naked)) void fqt_columns_1x4(const union fqt_word *panel, const u
     "smlatb " c ", r12, r2, " c "\n"                                                                                   \
     "smlatb " d ", lr, r2, " d "\n"
 
+#define EIGHT_PRODUCTS                                                                                                 \
+    "ldm r0, {r4-r11}\n" FOUR_PRODUCTS("r4", "r5", "r6", "r7")                                                         \
+        FOUR_PRODUCTS("r8", "r9", "r10", "r11") "stm r0!, {r4-r11}\n"
+
 /* r0 gradient, r1 panel, r2 factor: |2^8 127| fits 16 bits, r3 quads. */
 __attribute__((naked)) void fqt_rank_one(int32_t *gradient, const union fqt_word *panel, int32_t factor,
                                          int32_t quads) {
     __asm__("push {r4-r11, lr}\n"
-            "subs r3, r3, #2\n"
+            "subs r3, r3, #4\n"
             "blt 2f\n"
-            "1:\n"
-            "ldm r0, {r4-r11}\n" FOUR_PRODUCTS("r4", "r5", "r6", "r7")
-                FOUR_PRODUCTS("r8", "r9", "r10", "r11") "stm r0!, {r4-r11}\n"
-                                                        "subs r3, r3, #2\n"
-                                                        "bge 1b\n"
-                                                        "2:\n"
-                                                        "adds r3, r3, #2\n"
-                                                        "beq 3f\n"
-                                                        "ldm r0, {r4-r7}\n" FOUR_PRODUCTS("r4", "r5", "r6",
-                                                                                          "r7") "stm r0!, {r4-r7}\n"
-                                                                                                "3:\n"
-                                                                                                "pop {r4-r11, pc}\n");
+            "1:\n" EIGHT_PRODUCTS EIGHT_PRODUCTS "subs r3, r3, #4\n"
+            "bge 1b\n"
+            "2:\n"
+            "adds r3, r3, #4\n"
+            "beq 4f\n"
+            "3:\n"
+            "ldm r0, {r4-r7}\n" FOUR_PRODUCTS("r4", "r5", "r6", "r7") "stm r0!, {r4-r7}\n"
+                                                                      "subs r3, r3, #1\n"
+                                                                      "bne 3b\n"
+                                                                      "4:\n"
+                                                                      "pop {r4-r11, pc}\n");
 }
 
 __attribute__((naked)) void fqt_clear(void *words, int32_t quads) {
@@ -572,6 +575,28 @@ int32_t fqt_fill_errors(union fqt_word *panel, int32_t p, const int8_t *e, int32
     }
     *sum = total;
     return p - from;
+}
+
+void fqt_fill_column(union fqt_word *panel, int32_t v, int32_t p, const uint8_t *x, int32_t step, int32_t count,
+                     int32_t zero) {
+    int32_t i = 0;
+    for (; i < count && (p + i) % FQT_QUAD != 0; i++) {
+        fqt_set_column(panel, FQT_GRADIENT_VECTORS, v, p + i, x[i * step] - zero);
+    }
+    union fqt_word *pair = panel + FQT_COLUMN_AT(FQT_GRADIENT_VECTORS, p + i) + 2 + v;
+    const uint8_t *from = x + i * step;
+    uint32_t minus_zero = twice(-zero);
+    for (; i + FQT_QUAD <= count; i += FQT_QUAD) {
+        uint32_t even = step == 1 ? load(from) : from[0] | (uint32_t)from[2 * step] << 16;
+        uint32_t odd = step == 1 ? odd_bytes(even) : from[step] | (uint32_t)from[3 * step] << 16;
+        pair[0].word = (int32_t)__uxtab16(minus_zero, even);
+        pair[FQT_GRADIENT_VECTORS + 2].word = (int32_t)__uxtab16(minus_zero, odd);
+        pair += 2 * (FQT_GRADIENT_VECTORS + 2);
+        from += i + FQT_QUAD < count ? FQT_QUAD * step : 0;
+    }
+    for (; i < count; i++) {
+        fqt_set_column(panel, FQT_GRADIENT_VECTORS, v, p + i, x[i * step] - zero);
+    }
 }
 
 /* One element of four vectors; `at`: its half of the first. */

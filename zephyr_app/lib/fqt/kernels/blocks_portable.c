@@ -142,6 +142,13 @@ int32_t fqt_fill_errors(union fqt_word *panel, int32_t p, const int8_t *e, int32
     return p - from;
 }
 
+void fqt_fill_column(union fqt_word *panel, int32_t v, int32_t p, const uint8_t *x, int32_t step, int32_t count,
+                     int32_t zero) {
+    for (int32_t i = 0; i < count; i++) {
+        fqt_set_column(panel, FQT_GRADIENT_VECTORS, v, p + i, x[i * step] - zero);
+    }
+}
+
 void fqt_fill_neighbours(union fqt_word *panel, int32_t p, const uint8_t *x, int32_t step, int32_t count,
                          int32_t zero) {
     for (int32_t i = 0; i < count; i++) {

@@ -136,12 +136,8 @@ void fqt_conv2d_forward_small(const struct fqt_geometry *g, struct fqt_results *
     }
     struct fqt_small_rows rows;
     rows.reads = (reads + 2) / 3 * 3;
-    int32_t group = FQT_SMALL_CHANNELS;
-#ifndef FQT_PAIRED
-    group = fqt_min(group, FQT_SMALL_WORDS / 4 / (1 + rows.reads) * 4);
-#endif
     for (int32_t co = 0; co < g->out_c; co += rows.count) {
-        rows.count = fqt_min(group, g->out_c - co);
+        rows.count = fqt_min(FQT_SMALL_CHANNELS, g->out_c - co);
         unpack(g, results->q, co, w, &rows);
         forward_channels(g, results, x, at, &rows, co, y + co);
     }
