@@ -229,7 +229,7 @@ __attribute__((naked)) void fqt_small_window(const uint8_t *x, const int32_t at[
                  "add sp, #8\n" RESTORE);
 }
 
-/* r0 acc, r1 y, r7 its end, r2 sum, r3 output, r4 and r5 shifts, r6 mantissa, r8 plus, r9 -least, r10 span, r11 offset,
+/* r0 acc, r7 end of y, r1 minus outputs left, r2 sum, r3 output, r4 and r5 shifts, r6 mantissa, r8 plus, r9 -least, r10 span, r11 offset,
  * r12 and lr limits. What is rare comes last. */
 __attribute__((naked)) bool fqt_put_outputs(const struct fqt_outputs *outputs, int32_t plus, const int32_t *acc,
                                             int32_t count, uint8_t *y) {
@@ -245,8 +245,9 @@ __attribute__((naked)) bool fqt_put_outputs(const struct fqt_outputs *outputs, i
             "mov r12, r1\n"
             "mov lr, r7\n"
             "mov r0, r2\n"
-            "ldr r1, [sp, #40]\n"
-            "adds r7, r1, r3\n"
+            "ldr r7, [sp, #40]\n"
+            "adds r7, r7, r3\n"
+            "rsbs r1, r3, #0\n"
             "movs r3, #0\n"
             "str r3, [sp, #16]\n"
             "1:\n"
@@ -270,9 +271,8 @@ __attribute__((naked)) bool fqt_put_outputs(const struct fqt_outputs *outputs, i
             "cmp r3, lr\n"
             "bgt 8f\n"
             "4:\n"
-            "strb r3, [r1]\n"
+            "strb r3, [r7, r1]\n"
             "adds r1, r1, #1\n"
-            "cmp r1, r7\n"
             "bne 1b\n"
             "ldr r0, [sp, #16]\n" RESTORE "5:\n" /* beyond those seen: look no more */
             "movs r3, #1\n"
