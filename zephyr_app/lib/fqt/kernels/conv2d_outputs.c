@@ -35,13 +35,32 @@ void fqt_results_init(struct fqt_results *results, const struct fqt_forward_quan
     see(results);
 }
 
+/* The same with a grid for each channel. Everything is known before the loop, but not to a compiler, because y might
+ * change it. */
+static void put_of_grids(const struct fqt_forward_quantization *q, struct fqt_extremes *extremes, int32_t zero_sum,
+                         int32_t co, int32_t count, const int32_t *acc, uint8_t *y) {
+    const struct fqt_requantizer *requantizer = q->requantizers + co;
+    const int32_t *zero_w = q->zero_w + co;
+    const int32_t zero_y = q->zero_y;
+    const int32_t lower = q->lower;
+    const int32_t upper = q->upper;
+    for (int32_t i = 0; i < count; i++) {
+        int32_t sum = acc[i] - zero_w[i] * zero_sum;
+        if (extremes != NULL && sum < extremes[co + i].least) {
+            extremes[co + i].least = sum;
+        }
+        if (extremes != NULL && sum > extremes[co + i].greatest) {
+            extremes[co + i].greatest = sum;
+        }
+        y[i] = (uint8_t)fqt_clamp(fqt_requantize(sum, requantizer[i]) + zero_y, lower, upper);
+    }
+}
+
 void fqt_results_put(struct fqt_results *results, int32_t zero_sum, int32_t co, int32_t count, const int32_t *acc,
                      uint8_t *y) {
     const struct fqt_forward_quantization *q = results->q;
     if (q->grids > 1) {
-        for (int32_t i = 0; i < count; i++) {
-            y[i] = fqt_output_u8(q, co + i, acc[i] - q->zero_w[co + i] * zero_sum, results->extremes);
-        }
+        put_of_grids(q, results->extremes, zero_sum, co, count, acc, y);
         return;
     }
     int32_t minus = q->zero_w[0] * zero_sum;
