@@ -197,8 +197,8 @@ void fqt_rows_2(const struct fqt_rows *rows);
 #define FQT_SMALL_WORDS (FQT_SMALL_CHANNELS * (1 + FQT_SMALL_READS))
 #endif
 
-/* What sums start from, and weights. Paired: channel after channel, the start and then weights as in a row's panel; else
- * four channels after four, the starts, and then four weights of each read. Assembly knows the order. */
+/* What sums start from, and weights. Paired: channel after channel, the start and then weights as in a row's panel;
+ * else four channels after four, the starts, and then four weights of each read. Assembly knows the order. */
 struct fqt_small_rows {
     int32_t reads; /* else a multiple of 3 */
     int32_t count; /* channels */

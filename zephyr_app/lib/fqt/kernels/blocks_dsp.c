@@ -70,21 +70,23 @@ __attribute__((naked)) void fqt_rows_2(const struct fqt_rows *rows) {
             "6:\n"
             "ldr r3, [sp, #32]\n"
             "cbz r3, 7f\n"
-            "ldm r0, {r8-r11}\n" REST_OF_2("r1", "r4", "r5") REST_OF_2("r2", "r6", "r7") "7:\n"
-            "ldm sp, {r0, r3, r8-r12, lr}\n"
-            "strd r4, r6, [r11], #8\n"
-            "strd r5, r7, [r11, #4 * " TEXT(FQT_PAIR_ROWS) " - 8]\n"
-            "add r1, r2, r9\n"
-            "subs r10, r10, #2\n"
-            "strd r10, r11, [sp, #16]\n"
-            "bgt 1b\n"
-            "add sp, sp, #36\n"
-            "pop {r4-r11, pc}\n"
-            "8:\n" /* the last of an odd number, twice */
-            "mov r2, r1\n"
-            "ldr r4, [r12]\n"
-            "ldr r5, [lr]\n"
-            "b 2b\n");
+            "ldm r0, {r8-r11}\n" REST_OF_2("r1", "r4", "r5")
+                REST_OF_2("r2", "r6", "r7") "7:\n"
+                                            "ldm sp, {r0, r3, r8-r12, lr}\n"
+                                            "strd r4, r6, [r11], #8\n"
+                                            "strd r5, r7, [r11, #4 * " TEXT(
+                                                FQT_PAIR_ROWS) " - 8]\n"
+                                                               "add r1, r2, r9\n"
+                                                               "subs r10, r10, #2\n"
+                                                               "strd r10, r11, [sp, #16]\n"
+                                                               "bgt 1b\n"
+                                                               "add sp, sp, #36\n"
+                                                               "pop {r4-r11, pc}\n"
+                                                               "8:\n" /* the last of an odd number, twice */
+                                                               "mov r2, r1\n"
+                                                               "ldr r4, [r12]\n"
+                                                               "ldr r5, [lr]\n"
+                                                               "b 2b\n");
 }
 
 /* A row's quad: r8, r9 vector, r10 four bytes. */
@@ -125,42 +127,42 @@ __attribute__((naked)) void fqt_rows_1(const struct fqt_rows *rows) {
             "beq 5f\n"
             "ldm r0, {r8, r9}\n" REST_OF_4("r1", "lr", "r4") REST_OF_4("r2", "lr", "r5") REST_OF_4("r3", "lr", "r6")
                 REST_OF_4("r12", "lr", "r7") "5:\n"
-            "mov r1, r12\n"
-            "ldm sp, {r0, r8-r12, lr}\n"
-            "stm r11!, {r4-r7}\n"
-            "add r1, r1, r9\n"
-            "sub r10, r10, #4\n"
-            "strd r10, r11, [sp, #12]\n"
-            "cmp r10, #4\n"
-            "bge 1b\n"
-            "subs r10, r10, #4\n"
-            "6:\n"
-            "adds r5, r10, #4\n"
-            "beq 5f\n"
-            "mov r2, r0\n"
-            "ldr r3, [sp, #28]\n"
-            "mov r6, r11\n"
-            "mov r7, r9\n"
-            "7:\n"
-            "ldr r4, [r12], #4\n"
-            "mov r0, r2\n"
-            "ldr lr, [sp, #24]\n"
-            "adds lr, lr, #1\n"
-            "lsrs lr, lr, #1\n"
-            "beq 3f\n"
-            "bcc 2f\n" /* an odd number of quads */
-            "1:\n" QUAD_1X1 "2:\n" QUAD_1X1 "subs lr, lr, #1\n"
-            "bne 1b\n"
-            "3:\n"
-            "cbz r3, 4f\n"
-            "ldm r0, {r8, r9}\n" REST_OF_4("r1", "r3", "r4") "4:\n"
-            "str r4, [r6], #4\n"
-            "add r1, r1, r7\n"
-            "subs r5, r5, #1\n"
-            "bne 7b\n"
-            "5:\n"
-            "add sp, sp, #32\n"
-            "pop {r4-r11, pc}\n");
+                                             "mov r1, r12\n"
+                                             "ldm sp, {r0, r8-r12, lr}\n"
+                                             "stm r11!, {r4-r7}\n"
+                                             "add r1, r1, r9\n"
+                                             "sub r10, r10, #4\n"
+                                             "strd r10, r11, [sp, #12]\n"
+                                             "cmp r10, #4\n"
+                                             "bge 1b\n"
+                                             "subs r10, r10, #4\n"
+                                             "6:\n"
+                                             "adds r5, r10, #4\n"
+                                             "beq 5f\n"
+                                             "mov r2, r0\n"
+                                             "ldr r3, [sp, #28]\n"
+                                             "mov r6, r11\n"
+                                             "mov r7, r9\n"
+                                             "7:\n"
+                                             "ldr r4, [r12], #4\n"
+                                             "mov r0, r2\n"
+                                             "ldr lr, [sp, #24]\n"
+                                             "adds lr, lr, #1\n"
+                                             "lsrs lr, lr, #1\n"
+                                             "beq 3f\n"
+                                             "bcc 2f\n" /* an odd number of quads */
+                                             "1:\n" QUAD_1X1 "2:\n" QUAD_1X1 "subs lr, lr, #1\n"
+                                             "bne 1b\n"
+                                             "3:\n"
+                                             "cbz r3, 4f\n"
+                                             "ldm r0, {r8, r9}\n" REST_OF_4("r1", "r3", "r4") "4:\n"
+                                                                                              "str r4, [r6], #4\n"
+                                                                                              "add r1, r1, r7\n"
+                                                                                              "subs r5, r5, #1\n"
+                                                                                              "bne 7b\n"
+                                                                                              "5:\n"
+                                                                                              "add sp, sp, #32\n"
+                                                                                              "pop {r4-r11, pc}\n");
 }
 
 /* A row: r0 its sum, r1, r10-r12 its pairs. */
@@ -197,8 +199,8 @@ __attribute__((naked)) void fqt_small_window(const uint8_t *x, const int32_t at[
             "pop {r4-r11, pc}\n");
 }
 
-/* r10: what the output of the sum at `at` is before the clamp, usat: where to. r0 plus, r1 least, r2 acc, r3 span, r4-r7
- * shifts, mantissa, offset. Beyond those seen, 4 passes once more without looking. */
+/* r10: what the output of the sum at `at` is before the clamp, usat: where to. r0 plus, r1 least, r2 acc, r3 span,
+ * r4-r7 shifts, mantissa, offset. Beyond those seen, 4 passes once more without looking. */
 #define OUTPUT(at, result)                                                                                             \
     "ldr r11, [r2, #" at "]\n"                                                                                         \
     "add r11, r11, r0\n"                                                                                               \
@@ -222,33 +224,33 @@ __attribute__((naked)) bool fqt_put_outputs(const struct fqt_outputs *outputs, i
             "ldm r0, {r1, r3-r7, r10, r11}\n"
             "push {r3, r10, r11}\n"
             "mov r0, r12\n"
-            "1:\n" OUTPUT("0", "r10") NEXT_OUTPUT("4", "8") NEXT_OUTPUT("8", "16") NEXT_OUTPUT(
-                "12", "24") "ldrd r11, r12, [sp, #4]\n"
-                            "usub8 lr, r10, r11\n"
-                            "sel r10, r10, r11\n"
-                            "usub8 lr, r12, r10\n"
-                            "sel r10, r10, r12\n"
-                            "subs r9, r9, #4\n"
-                            "blt 2f\n"
-                            "str r10, [r8], #4\n"
-                            "add r2, r2, #16\n"
-                            "bgt 1b\n"
-                            "b 3f\n"
-                            "2:\n"
-                            "strb r10, [r8], #1\n"
-                            "lsr r10, r10, #8\n"
-                            "subs r9, r9, #1\n"
-                            "cmn r9, #4\n"
-                            "bne 2b\n"
-                            "3:\n"
-                            "pop {r10-r12}\n"
-                            "subs r0, r3, r10\n"
-                            "it ne\n"
-                            "movne r0, #1\n"
-                            "pop {r4-r11, pc}\n"
-                            "4:\n"
-                            "mov r3, #-1\n"
-                            "b 1b\n");
+            "1:\n" OUTPUT("0", "r10") NEXT_OUTPUT("4", "8") NEXT_OUTPUT("8", "16")
+                NEXT_OUTPUT("12", "24") "ldrd r11, r12, [sp, #4]\n"
+                                        "usub8 lr, r10, r11\n"
+                                        "sel r10, r10, r11\n"
+                                        "usub8 lr, r12, r10\n"
+                                        "sel r10, r10, r12\n"
+                                        "subs r9, r9, #4\n"
+                                        "blt 2f\n"
+                                        "str r10, [r8], #4\n"
+                                        "add r2, r2, #16\n"
+                                        "bgt 1b\n"
+                                        "b 3f\n"
+                                        "2:\n"
+                                        "strb r10, [r8], #1\n"
+                                        "lsr r10, r10, #8\n"
+                                        "subs r9, r9, #1\n"
+                                        "cmn r9, #4\n"
+                                        "bne 2b\n"
+                                        "3:\n"
+                                        "pop {r10-r12}\n"
+                                        "subs r0, r3, r10\n"
+                                        "it ne\n"
+                                        "movne r0, #1\n"
+                                        "pop {r4-r11, pc}\n"
+                                        "4:\n"
+                                        "mov r3, #-1\n"
+                                        "b 1b\n");
 }
 
 /* r0 panel, its end on the stack, r1 bytes, r4-r11 sums, r2, r3 vectors, r12 and lr bytes of two elements. */
@@ -451,16 +453,14 @@ __attribute__((naked)) static int32_t fill_row_quads(union fqt_word *at, const u
 
 int32_t fqt_fill_row(union fqt_word *panel, int32_t n, int32_t v, int32_t k, const uint8_t *x, int32_t count,
                      int32_t zero) {
-    int32_t i = 0;
     int32_t sum = -count * zero;
-    for (; i < count && (k + i) % FQT_QUAD != 0; i++) {
-        fqt_set_row(panel, n, v, k + i, x[i] - zero);
-        sum += x[i];
+    for (; count > 0 && k % FQT_QUAD != 0; count--) {
+        fqt_set_row(panel, n, v, k++, *x - zero);
+        sum += *x++;
     }
-    int32_t quads = (count - i) / FQT_QUAD;
-    sum += fill_row_quads(panel + (((k + i) >> 2) * n + v) * 2, x + i, quads, twice(-zero), 8 * n);
-    i += quads * FQT_QUAD;
-    for (; i < count; i++) {
+    int32_t quads = count / FQT_QUAD;
+    sum += fill_row_quads(panel + ((k >> 2) * n + v) * 2, x, quads, twice(-zero), 8 * n);
+    for (int32_t i = quads * FQT_QUAD; i < count; i++) {
         fqt_set_row(panel, n, v, k + i, x[i] - zero);
         sum += x[i];
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Convolution forward (SPEC.md 4.1; Eq. 3) where a window is a few reads, as in a network's first layer: it is read where
- * it lies and meets weights that have been unpacked before. So nothing is gathered but windows that lie partly on the
- * padding. */
+/* Convolution forward (SPEC.md 4.1; Eq. 3) where a window is a few reads, as in a network's first layer: it is read
+ * where it lies and meets weights that have been unpacked before. So nothing is gathered but windows that lie partly on
+ * the padding. */
 #include "conv2d_forward_small.h"
 
 #include "window.h"
@@ -57,8 +57,7 @@ static void copy_window(const struct fqt_geometry *g, int32_t zero_x, const uint
             int32_t column = ix + kx;
             bool inside = row >= 0 && row < g->in_h && column >= 0 && column < g->in_w;
             for (int32_t ci = 0; ci < g->in_c; ci++) {
-                bytes[kx * g->in_c + ci] =
-                    inside ? x[(row * g->in_w + column) * g->in_c + ci] : (uint8_t)zero_x;
+                bytes[kx * g->in_c + ci] = inside ? x[(row * g->in_w + column) * g->in_c + ci] : (uint8_t)zero_x;
             }
         }
         bytes += reads_of_run(g) * FQT_READ_BYTES;
