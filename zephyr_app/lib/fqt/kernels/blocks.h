@@ -158,7 +158,7 @@ void fqt_fill_column(union fqt_word *panel, int32_t v, int32_t p, const uint8_t 
 /* Elements p.. of all FQT_GRADIENT_VECTORS vectors: neighbours x - zero, `step` on from element to element. */
 void fqt_fill_neighbours(union fqt_word *panel, int32_t p, const uint8_t *x, int32_t step, int32_t count, int32_t zero);
 
-/* ---- Outputs: sums of rows ---- */
+/* ---- Sums of rows ---- */
 
 #define FQT_PAIR_ROWS 32 /* of two vectors, the second one's sums lie so far behind the first one's */
 
@@ -179,9 +179,6 @@ void fqt_rows_1(const struct fqt_rows *rows);
 #ifdef FQT_PAIRED
 /* The same of two vectors; of an odd number of rows, it puts a sum too many. */
 void fqt_rows_2(const struct fqt_rows *rows);
-#define FQT_LANES 0x01010101u /* limits of outputs: a byte times this */
-#else
-#define FQT_LANES 1
 #endif
 
 /* ---- Small windows: read where they lie, with weights that are unpacked ---- */
@@ -205,7 +202,7 @@ struct fqt_small_rows {
     union fqt_word words[FQT_SMALL_WORDS];
 };
 
-/* Where a channel's start is, k == -1, or the word of weight k. */
+/* Puts weight k of a channel, or with k == -1 what its sum starts from. */
 static inline void fqt_set_small(struct fqt_small_rows *rows, int32_t channel, int32_t k, int32_t value) {
 #ifdef FQT_PAIRED
     union fqt_word *at = rows->words + channel * (1 + 2 * FQT_SMALL_READS);
@@ -222,6 +219,14 @@ static inline void fqt_set_small(struct fqt_small_rows *rows, int32_t channel, i
 /* acc[channel] = start + the products of its weights and the bytes read at x + at[]. Puts up to three sums too many. */
 void fqt_small_window(const uint8_t *x, const int32_t at[FQT_SMALL_READS], const struct fqt_small_rows *rows,
                       int32_t *acc);
+
+/* ---- Outputs ---- */
+
+#ifdef FQT_PAIRED
+#define FQT_LANES 0x01010101u /* limits of outputs: a byte times this */
+#else
+#define FQT_LANES 1
+#endif
 
 /* How the sums of a grid become outputs: fqt_output_u8() with all taken out that does not depend on the sum. Assembly
  * knows the order. */

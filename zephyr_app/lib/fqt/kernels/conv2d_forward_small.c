@@ -8,13 +8,15 @@
 
 #ifdef FQT_BLOCKS
 
-#ifdef FQT_PAIRED
-#define SUMS 64 /* at once */
-#else
-#define SUMS 32
-#endif
 #define WINDOW_BYTES (FQT_SMALL_READS * FQT_READ_BYTES)
 #define FEW_POSITIONS 16 /* not worth unpacking for */
+#ifdef FQT_PAIRED
+#define SUMS 64 /* at once */
+static const int32_t side_by_side[FQT_SMALL_READS] = {0, 4, 8};
+#else
+#define SUMS 32
+static const int32_t side_by_side[FQT_SMALL_READS] = {0, 1, 2, 3, 4, 5, 6, 7, 8};
+#endif
 
 /* Of a kernel row's neighbours. */
 static int32_t reads_of_run(const struct fqt_geometry *g) {
@@ -27,9 +29,10 @@ bool fqt_conv2d_is_small(const struct fqt_geometry *g) {
            g->out_h * g->out_w >= FEW_POSITIONS;
 }
 
-/* Channels co..: weights w - z_w with 0 behind each run, and biases less what z_x takes off. */
-static void unpack(const struct fqt_geometry *g, const struct fqt_forward_quantization *q, int32_t co, const uint8_t *w,
-                   struct fqt_small_rows *rows) {
+/* Channels co..: weights w - z_w with 0 behind each run, and biases less what z_x takes off. A
+ * function of its own, so that its registers leave the stack before the sums need it. */
+__attribute__((noinline)) static void unpack(const struct fqt_geometry *g, const struct fqt_forward_quantization *q,
+                                             int32_t co, const uint8_t *w, struct fqt_small_rows *rows) {
     int32_t length = g->kernel_w * g->in_c;
     int32_t run = reads_of_run(g) * FQT_READ_BYTES;
     fqt_clear(rows->words, FQT_SMALL_WORDS / FQT_QUAD);
@@ -69,12 +72,8 @@ __attribute__((noinline)) static void meet_padding(const struct fqt_geometry *g,
                                                    int32_t iy, int32_t ix, const struct fqt_small_rows *rows,
                                                    int32_t *acc) {
     uint8_t bytes[WINDOW_BYTES] = {0};
-    int32_t at[FQT_SMALL_READS];
-    for (int32_t i = 0; i < FQT_SMALL_READS; i++) {
-        at[i] = i * FQT_READ_BYTES;
-    }
     copy_window(g, zero_x, x, iy, ix, bytes);
-    fqt_small_window(bytes, at, rows, acc);
+    fqt_small_window(bytes, side_by_side, rows, acc);
 }
 
 /* Puts the outputs of n positions. */
