@@ -42,7 +42,7 @@ static inline int32_t fqt_saturate_16(int32_t x) {
 
 /** What fqt_requantize() adds before its first shift. */
 static inline int32_t fqt_requantizer_half(struct fqt_requantizer r) {
-    return r.pre > 0 ? (int32_t)1 << (r.pre - 1) : 0;
+    return ((int32_t)1 << r.pre) >> 1;
 }
 
 /** fqt_requantize(a) of a + fqt_requantizer_half(), for loops that add other constants, too. */

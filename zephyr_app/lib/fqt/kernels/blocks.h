@@ -9,6 +9,7 @@
 #ifndef FQT_BLOCKS_H
 #define FQT_BLOCKS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #if defined(FQT_PLAIN_KERNELS) || defined(CONFIG_FQT_PLAIN_KERNELS)
@@ -150,13 +151,98 @@ int32_t fqt_fill_row(union fqt_word *panel, int32_t n, int32_t v, int32_t k, con
 int32_t fqt_fill_errors(union fqt_word *panel, int32_t p, const int8_t *e, int32_t count, int32_t first, int32_t step,
                         int32_t *sum);
 
+/* Elements p.. of vector v of FQT_GRADIENT_VECTORS: x - zero, `step` apart. */
+void fqt_fill_column(union fqt_word *panel, int32_t v, int32_t p, const uint8_t *x, int32_t step, int32_t count,
+                     int32_t zero);
+
 /* Elements p.. of all FQT_GRADIENT_VECTORS vectors: neighbours x - zero, `step` on from element to element. */
 void fqt_fill_neighbours(union fqt_word *panel, int32_t p, const uint8_t *x, int32_t step, int32_t count, int32_t zero);
 
-/* ---- The blocks. acc: sums so far; quads: elements / 4, at least 1 ---- */
+/* ---- Sums of rows ---- */
 
-/* acc[row] += sum panel[k] row[k], for four rows. */
-void fqt_rows_1x4(const union fqt_word *panel, const uint8_t *const rows[4], int32_t quads, int32_t acc[4]);
+#define FQT_PAIR_ROWS 32 /* of two vectors, the second one's sums lie so far behind the first one's */
+
+/* Rows of bytes that meet a panel, and their sums. Assembly knows the order. */
+struct fqt_rows {
+    const union fqt_word *panel;
+    int32_t length; /* elements of the panel, 1 at least */
+    const uint8_t *w;
+    int32_t step;  /* from row to row */
+    int32_t count; /* 1 at least */
+    int32_t *acc;
+    const int32_t *start[FQT_ROW_VECTORS]; /* of each vector: what the sums start from */
+};
+
+/* acc[row] = start[0][row] + sum panel[k] w[row step + k]. */
+void fqt_rows_1(const struct fqt_rows *rows);
+
+#ifdef FQT_PAIRED
+/* The same of two vectors; of an odd number of rows, it puts a sum too many. */
+void fqt_rows_2(const struct fqt_rows *rows);
+#endif
+
+/* ---- Small windows: read where they lie, with weights that are unpacked ---- */
+
+#define FQT_SMALL_CHANNELS 16 /* at once */
+#ifdef FQT_PAIRED
+#define FQT_SMALL_READS 3 /* of a window at most */
+#define FQT_READ_BYTES 4
+#define FQT_SMALL_WORDS (FQT_SMALL_CHANNELS * (1 + 2 * FQT_SMALL_READS))
+#else
+#define FQT_SMALL_READS 9
+#define FQT_READ_BYTES 1
+#define FQT_SMALL_WORDS (FQT_SMALL_CHANNELS * (1 + FQT_SMALL_READS))
+#endif
+
+/* What sums start from, and weights. Paired: channel after channel, the start and then weights as in a row's panel;
+ * else four channels after four, the starts, and then four weights of each read. Assembly knows the order. */
+struct fqt_small_rows {
+    int32_t reads; /* else a multiple of 3 */
+    int32_t count; /* channels */
+    union fqt_word words[FQT_SMALL_WORDS];
+};
+
+/* Puts weight k of a channel, or with k == -1 what its sum starts from. */
+static inline void fqt_set_small(struct fqt_small_rows *rows, int32_t channel, int32_t k, int32_t value) {
+#ifdef FQT_PAIRED
+    union fqt_word *at = rows->words + channel * (1 + 2 * FQT_SMALL_READS);
+    if (k < 0) {
+        at->word = value;
+    } else {
+        fqt_set_row(at + 1, 1, 0, k, value);
+    }
+#else
+    rows->words[((channel >> 2) * (1 + rows->reads) + 1 + k) * 4 + (channel & 3)].word = value;
+#endif
+}
+
+/* acc[channel] = start + the products of its weights and the bytes read at x + at[]. Puts up to three sums too many. */
+void fqt_small_window(const uint8_t *x, const int32_t at[FQT_SMALL_READS], const struct fqt_small_rows *rows,
+                      int32_t *acc);
+
+/* ---- Outputs ---- */
+
+#ifdef FQT_PAIRED
+#define FQT_LANES 0x01010101u /* limits of outputs: a byte times this */
+#else
+#define FQT_LANES 1
+#endif
+
+/* How the sums of a grid become outputs: fqt_output_u8() with all taken out that does not depend on the sum. Assembly
+ * knows the order. */
+struct fqt_outputs {
+    int32_t least; /* of the sums seen, and how far the greatest is above it */
+    uint32_t span;
+    int32_t pre, post;
+    int32_t mantissa, offset; /* half a step of the second shift, and the zero point */
+    uint32_t lower, upper;    /* times FQT_LANES */
+};
+
+/* Puts the outputs of sums acc + plus. Returns whether one of them, or of up to three behind them, is beyond those
+ * seen. */
+bool fqt_put_outputs(const struct fqt_outputs *outputs, int32_t plus, const int32_t *acc, int32_t count, uint8_t *y);
+
+/* ---- The blocks. acc: sums so far; quads: elements / 4, at least 1 ---- */
 
 /* acc[column] += sum panel[p] bytes[offset p + column], for four columns. */
 void fqt_columns_1x4(const union fqt_word *panel, const uint8_t *bytes, int32_t quads, int32_t acc[4]);
@@ -165,9 +251,6 @@ void fqt_columns_1x4(const union fqt_word *panel, const uint8_t *bytes, int32_t 
 void fqt_rank_one(int32_t *gradient, const union fqt_word *panel, int32_t factor, int32_t quads);
 
 #ifdef FQT_PAIRED
-/* acc[row][v] += sum panel[v][k] row[k], for two vectors and rows. */
-void fqt_rows_2x2(const union fqt_word *panel, const uint8_t *const rows[2], int32_t quads, int32_t acc[4]);
-
 /* acc[column][v] += sum panel[v][p] bytes[offset p + column], for four vectors and two columns. */
 void fqt_columns_4x2_u8(const union fqt_word *panel, const uint8_t *bytes, int32_t quads, int32_t acc[8]);
 

@@ -47,33 +47,254 @@
     PRODUCT("r8", "r1, #" at, element)                                                                                 \
     PRODUCT("r9", "r2, #" at, element) PRODUCT("r10", "r3, #" at, element) PRODUCT("r11", "r4, #" at, element)
 
-/* r0 panel, r12 its end, r5, r6 elements. An odd quad starts in the middle. */
-__attribute__((naked)) void fqt_rows_1x4(const union fqt_word *panel, const uint8_t *const rows[4], int32_t quads,
-                                         int32_t acc[4]) {
-    __asm__(SAVE LOAD_SUMS
-            "lsls r5, r2, #4\n"
-            "adds r5, r5, r0\n"
+#define ADVANCE_4(bytes)                                                                                               \
+    "adds r1, r1, #" bytes "\n"                                                                                        \
+    "adds r2, r2, #" bytes "\n"                                                                                        \
+    "adds r3, r3, #" bytes "\n"                                                                                        \
+    "adds r4, r4, #" bytes "\n"
+
+/* Four rows a pass: r0 panel, r12 its end, r5, r6 elements; an odd quad starts in the middle, and what is left of quads
+ * goes one by one. Then one row a pass: r1 row, r2 sum, r3-r6 elements, r8 rows, r9 start, r10 acc, r11 from a row's
+ * end to the next one, r12 the quads' end, lr the panel's. Stack: panel, the quads' end, its end, step, rows, start,
+ * acc, from a row's end to the next one. */
+__attribute__((naked)) void fqt_rows_1(const struct fqt_rows *rows) {
+    __asm__(SAVE
+            "sub sp, #32\n"
+            "ldm r0!, {r1-r7}\n"
+            "str r1, [sp]\n"
+            "str r4, [sp, #12]\n"
+            "str r5, [sp, #16]\n"
+            "str r6, [sp, #24]\n"
+            "str r7, [sp, #20]\n"
+            "subs r4, r4, r2\n"
+            "str r4, [sp, #28]\n"
+            "lsls r4, r2, #2\n"
+            "adds r4, r4, r1\n"
+            "str r4, [sp, #8]\n"
+            "lsrs r2, r2, #2\n"
+            "lsls r2, r2, #4\n"
+            "adds r2, r2, r1\n"
+            "str r2, [sp, #4]\n"
+            "mov r1, r3\n"
+            "b 7f\n"
+            "1:\n"
+            "str r5, [sp, #16]\n"
+            "ldr r6, [sp, #20]\n"
+            "ldm r6!, {r2-r5}\n"
+            "str r6, [sp, #20]\n"
+            "mov r8, r2\n"
+            "mov r9, r3\n"
+            "mov r10, r4\n"
+            "mov r11, r5\n"
+            "ldr r5, [sp, #12]\n"
+            "adds r2, r1, r5\n"
+            "adds r3, r2, r5\n"
+            "adds r4, r3, r5\n"
+            "ldr r0, [sp]\n"
+            "ldr r5, [sp, #4]\n"
             "mov r12, r5\n"
-            "lsls r5, r2, #31\n"
-            "ldm r1, {r1, r2, r3, r4}\n"
-            "beq 1f\n"
+            "subs r5, r5, r0\n"
+            "beq 4f\n"
+            "lsls r5, r5, #27\n"
+            "beq 2f\n"
             "subs r1, r1, #4\n"
             "subs r2, r2, #4\n"
             "subs r3, r3, #4\n"
             "subs r4, r4, #4\n"
-            "b 2f\n"
-            "1:\n"
+            "b 3f\n"
+            "2:\n"
             "ldm r0!, {r5, r6}\n" ELEMENT_1X4("r5", "0")
-                ELEMENT_1X4("r6", "1") "ldm r0!, {r5, r6}\n" ELEMENT_1X4("r5", "2")
-                    ELEMENT_1X4("r6", "3") "2:\n"
-                                           "ldm r0!, {r5, r6}\n" ELEMENT_1X4("r5", "4")
-                                               ELEMENT_1X4("r6", "5") "ldm r0!, {r5, r6}\n" ELEMENT_1X4("r5", "6")
-                                                   ELEMENT_1X4("r6", "7") "adds r1, r1, #8\n"
-                                                                          "adds r2, r2, #8\n"
-                                                                          "adds r3, r3, #8\n"
-                                                                          "adds r4, r4, #8\n"
-                                                                          "cmp r0, r12\n"
-                                                                          "bne 1b\n" STORE_SUMS RESTORE);
+                ELEMENT_1X4("r6", "1") "ldm r0!, {r5, r6}\n" ELEMENT_1X4("r5", "2") ELEMENT_1X4(
+                    "r6",
+                    "3") "3:\n"
+                         "ldm r0!, {r5, r6}\n" ELEMENT_1X4("r5", "4")
+                             ELEMENT_1X4("r6", "5") "ldm r0!, {r5, r6}\n" ELEMENT_1X4("r5", "6") ELEMENT_1X4("r6", "7")
+                                 ADVANCE_4("8") "cmp r0, r12\n"
+                                                "bne 2b\n"
+                                                "4:\n"
+                                                "ldr r5, [sp, #8]\n"
+                                                "mov r12, r5\n"
+                                                "cmp r0, r12\n"
+                                                "beq 6f\n"
+                                                "5:\n"
+                                                "ldm r0!, {r5}\n" ELEMENT_1X4("r5", "0") ADVANCE_4(
+                                                    "1") "cmp r0, r12\n"
+                                                         "bne 5b\n"
+                                                         "6:\n"
+                                                         "ldr r5, [sp, #28]\n"
+                                                         "adds r1, r4, r5\n"
+                                                         "ldr r0, [sp, #24]\n"
+                                                         "mov r4, r8\n"
+                                                         "mov r5, r9\n"
+                                                         "mov r6, r10\n"
+                                                         "mov r7, r11\n"
+                                                         "stm r0!, {r4-r7}\n"
+                                                         "str r0, [sp, #24]\n"
+                                                         "ldr r5, [sp, #16]\n"
+                                                         "7:\n"
+                                                         "subs r5, r5, #4\n"
+                                                         "blt 8f\n"
+                                                         "b 1b\n"
+                                                         "8:\n"
+                                                         "adds r5, r5, #4\n"
+                                                         "beq 6f\n"
+                                                         "mov r8, r5\n"
+                                                         "add r2, sp, #4\n"
+                                                         "ldm r2!, {r3, r4}\n"
+                                                         "mov r12, r3\n"
+                                                         "mov lr, r4\n"
+                                                         "adds r2, r2, #8\n"
+                                                         "ldm r2!, {r3-r5}\n"
+                                                         "mov r9, r3\n"
+                                                         "mov r10, r4\n"
+                                                         "mov r11, r5\n"
+                                                         "1:\n"
+                                                         "mov r3, r9\n"
+                                                         "ldm r3!, {r2}\n"
+                                                         "mov r9, r3\n"
+                                                         "ldr r0, [sp]\n"
+                                                         "cmp r0, r12\n"
+                                                         "beq 3f\n"
+                                                         "2:\n"
+                                                         "ldm r0!, {r3-r6}\n" PRODUCT("r2", "r1, #0", "r3")
+                                                             PRODUCT("r2", "r1, #1", "r4") PRODUCT("r2", "r1, #2", "r5")
+                                                                 PRODUCT("r2", "r1, #3",
+                                                                         "r6") "adds r1, r1, #4\n"
+                                                                               "cmp r0, r12\n"
+                                                                               "bne 2b\n"
+                                                                               "3:\n"
+                                                                               "cmp r0, lr\n"
+                                                                               "beq 5f\n"
+                                                                               "4:\n"
+                                                                               "ldm r0!, {r3}\n" PRODUCT(
+                                                                                   "r2", "r1",
+                                                                                   "r3") "adds r1, r1, #1\n"
+                                                                                         "cmp r0, lr\n"
+                                                                                         "bne 4b\n"
+                                                                                         "5:\n"
+                                                                                         "mov r3, r10\n"
+                                                                                         "stm r3!, {r2}\n"
+                                                                                         "mov r10, r3\n"
+                                                                                         "add r1, r11\n"
+                                                                                         "mov r3, r8\n"
+                                                                                         "subs r3, r3, #1\n"
+                                                                                         "mov r8, r3\n"
+                                                                                         "bne 1b\n"
+                                                                                         "6:\n"
+                                                                                         "add sp, #32\n" RESTORE);
+}
+
+/* Four channels of an element, their weights in r4-r7. */
+#define SMALL_READ                                                                                                     \
+    "ldm r2!, {r3}\n"                                                                                                  \
+    "ldrb r3, [r0, r3]\n"                                                                                              \
+    "ldm r1!, {r4-r7}\n"                                                                                               \
+    "muls r4, r3, r4\n"                                                                                                \
+    "add r8, r8, r4\n"                                                                                                 \
+    "muls r5, r3, r5\n"                                                                                                \
+    "add r9, r9, r5\n"                                                                                                 \
+    "muls r6, r3, r6\n"                                                                                                \
+    "add r10, r10, r6\n"                                                                                               \
+    "muls r7, r3, r7\n"                                                                                                \
+    "add r11, r11, r7\n"
+
+/* r0 x, r1 words, r2 at, r12 its end, lr its begin. Stack: acc and its end. */
+__attribute__((naked)) void fqt_small_window(const uint8_t *x, const int32_t at[FQT_SMALL_READS],
+                                             const struct fqt_small_rows *rows, int32_t *acc) {
+    __asm__(SAVE "ldm r2!, {r4, r5}\n"
+                 "lsls r4, r4, #2\n"
+                 "adds r4, r4, r1\n"
+                 "mov r12, r4\n"
+                 "mov lr, r1\n"
+                 "mov r1, r2\n"
+                 "lsls r5, r5, #2\n"
+                 "adds r5, r5, r3\n"
+                 "push {r3, r5}\n"
+                 "1:\n"
+                 "ldm r1!, {r4-r7}\n"
+                 "mov r8, r4\n"
+                 "mov r9, r5\n"
+                 "mov r10, r6\n"
+                 "mov r11, r7\n"
+                 "mov r2, lr\n"
+                 "2:\n" SMALL_READ SMALL_READ SMALL_READ "cmp r2, r12\n"
+                 "bne 2b\n"
+                 "ldr r3, [sp]\n"
+                 "mov r4, r8\n"
+                 "mov r5, r9\n"
+                 "mov r6, r10\n"
+                 "mov r7, r11\n"
+                 "stm r3!, {r4-r7}\n"
+                 "str r3, [sp]\n"
+                 "ldr r4, [sp, #4]\n"
+                 "cmp r3, r4\n"
+                 "blo 1b\n"
+                 "add sp, #8\n" RESTORE);
+}
+
+/* r0 acc, r7 end of y, r1 minus outputs left, r2 sum, r3 output, r4 and r5 shifts, r6 mantissa, r8 plus, r9 -least, r10
+ * span, r11 offset, r12 and lr limits. What is rare comes last. */
+__attribute__((naked)) bool fqt_put_outputs(const struct fqt_outputs *outputs, int32_t plus, const int32_t *acc,
+                                            int32_t count, uint8_t *y) {
+    __asm__(SAVE "mov r8, r1\n"
+                 "ldm r0!, {r1, r4}\n"
+                 "rsbs r1, r1, #0\n"
+                 "mov r9, r1\n"
+                 "mov r10, r4\n"
+                 "ldm r0!, {r4-r7}\n"
+                 "mov r11, r7\n"
+                 "ldm r0!, {r1, r7}\n"
+                 "mov r12, r1\n"
+                 "mov lr, r7\n"
+                 "mov r0, r2\n"
+                 "ldr r7, [sp, #40]\n"
+                 "adds r7, r7, r3\n"
+                 "rsbs r1, r3, #0\n"
+                 "movs r3, #0\n"
+                 "str r3, [sp, #16]\n"
+                 "1:\n"
+                 "ldm r0!, {r2}\n"
+                 "add r2, r8\n"
+                 "mov r3, r2\n"
+                 "add r3, r9\n"
+                 "cmp r3, r10\n"
+                 "bhi 5f\n"
+                 "2:\n"
+                 "asrs r2, r2, r4\n"
+                 "sxth r3, r2\n"
+                 "cmp r3, r2\n"
+                 "bne 6f\n"
+                 "3:\n"
+                 "muls r3, r6, r3\n"
+                 "add r3, r11\n"
+                 "asrs r3, r3, r5\n"
+                 "cmp r3, r12\n"
+                 "blt 7f\n"
+                 "cmp r3, lr\n"
+                 "bgt 8f\n"
+                 "4:\n"
+                 "strb r3, [r7, r1]\n"
+                 "adds r1, r1, #1\n"
+                 "bne 1b\n"
+                 "ldr r0, [sp, #16]\n" RESTORE "5:\n" /* beyond those seen: look no more */
+                 "movs r3, #1\n"
+                 "str r3, [sp, #16]\n"
+                 "rsbs r3, r3, #0\n"
+                 "mov r10, r3\n"
+                 "b 2b\n"
+                 "6:\n" /* saturates */
+                 "asrs r3, r2, #31\n"
+                 "movs r2, #1\n"
+                 "lsls r2, r2, #15\n"
+                 "subs r2, r2, #1\n"
+                 "eors r3, r3, r2\n"
+                 "b 3b\n"
+                 "7:\n"
+                 "mov r3, r12\n"
+                 "b 4b\n"
+                 "8:\n"
+                 "mov r3, lr\n"
+                 "b 4b\n");
 }
 
 /* An element: r4 its value, r5 its bytes. */
@@ -273,6 +494,16 @@ int32_t fqt_fill_errors(union fqt_word *panel, int32_t p, const int8_t *e, int32
                         int32_t *sum) {
     union fqt_word *from = panel + 2 * p;
     return (fill_errors(from, e, e + count, step, first, sum) - from) / 2;
+}
+
+void fqt_fill_column(union fqt_word *panel, int32_t v, int32_t p, const uint8_t *x, int32_t step, int32_t count,
+                     int32_t zero) {
+    union fqt_word *at = panel + p * (FQT_GRADIENT_VECTORS + 1) + v;
+    const union fqt_word *end = at + count * (FQT_GRADIENT_VECTORS + 1);
+    for (int32_t i = 0; at < end; i += step) {
+        at->word = x[i] - zero;
+        at += FQT_GRADIENT_VECTORS + 1;
+    }
 }
 
 void fqt_fill_neighbours(union fqt_word *panel, int32_t p, const uint8_t *x, int32_t step, int32_t count,

@@ -24,19 +24,21 @@ struct positions {
     int32_t oy, ox;
 };
 
-/* A weight of a channel: tap (dy, dx) from a window's origin, input channel ci. */
+/* A weight of a channel. */
 struct weight {
-    int32_t dy, dx, ci;
+    int32_t ky, kx, ci;
 };
 
-static struct weight weight_of(const struct fqt_geometry *g, int32_t k) {
-    int32_t tap = k / g->in_c;
-    int32_t ky = tap / g->kernel_w;
-    return (struct weight){
-        .dy = ky * g->dilation_h - g->pad_top,
-        .dx = (tap - ky * g->kernel_w) * g->dilation_w - g->pad_left,
-        .ci = k - tap * g->in_c,
-    };
+static void advance(const struct fqt_geometry *g, struct weight *weight, int32_t n) {
+    weight->ci += n;
+    while (weight->ci >= g->in_c) {
+        weight->ci -= g->in_c;
+        weight->kx++;
+        if (weight->kx == g->kernel_w) {
+            weight->kx = 0;
+            weight->ky++;
+        }
+    }
 }
 
 /* Puts zeros at elements p..end-1 of vectors v..v+n-1. */
@@ -53,10 +55,11 @@ static void put_zeros(union fqt_word *panel, int32_t v, int32_t n, int32_t p, in
 static void fill_vectors(const struct inputs *inputs, const struct positions *at, struct weight weight, int32_t v,
                          int32_t n, union fqt_word *panel) {
     const struct fqt_geometry *g = inputs->g;
-    int32_t before = weight.dx < 0 ? divided_up(-weight.dx, g->stride_w) : 0;
-    int32_t behind = g->in_w > weight.dx ? divided_up(g->in_w - weight.dx, g->stride_w) : 0;
+    int32_t dx = weight.kx * g->dilation_w - g->pad_left;
+    int32_t before = dx < 0 ? divided_up(-dx, g->stride_w) : 0;
+    int32_t behind = g->in_w > dx ? divided_up(g->in_w - dx, g->stride_w) : 0;
     int32_t ox = at->ox;
-    int32_t iy = at->oy * g->stride_h + weight.dy;
+    int32_t iy = at->oy * g->stride_h + weight.ky * g->dilation_h - g->pad_top;
     for (int32_t p = 0; p < at->count;) {
         int32_t end = fqt_min(at->count, p + g->out_w - ox);
         bool inside = iy >= 0 && iy < g->in_h;
@@ -64,15 +67,13 @@ static void fill_vectors(const struct inputs *inputs, const struct positions *at
         int32_t last = inside ? fqt_min(end, p + behind - ox) : first;
         put_zeros(panel, v, n, p, first);
         if (last > first) {
-            int32_t ix = (ox + first - p) * g->stride_w + weight.dx;
+            int32_t ix = (ox + first - p) * g->stride_w + dx;
             const uint8_t *x = inputs->x + (iy * g->in_w + ix) * g->in_c + weight.ci;
             int32_t step = g->stride_w * g->in_c;
             if (n == VECTORS) {
                 fqt_fill_neighbours(panel, first, x, step, last - first, inputs->zero_x);
             } else {
-                for (int32_t i = 0; i < last - first; i++) {
-                    fqt_set_column(panel, VECTORS, v, first + i, x[i * step] - inputs->zero_x);
-                }
+                fqt_fill_column(panel, v, first, x, step, last - first, inputs->zero_x);
             }
         }
         put_zeros(panel, v, n, fqt_max(first, last), end);
@@ -82,17 +83,18 @@ static void fill_vectors(const struct inputs *inputs, const struct positions *at
     }
 }
 
-/* Puts what weights k.. of a channel meet; 0 for those that do not exist. */
-static void fill(const struct inputs *inputs, const struct positions *at, int32_t k, int32_t fan_in,
+/* Puts what the next weights of a channel meet, of which n exist; 0 for the others. */
+static void fill(const struct inputs *inputs, const struct positions *at, struct weight *weight, int32_t n,
                  union fqt_word *panel) {
-    struct weight first = weight_of(inputs->g, k);
-    if (first.ci + VECTORS <= inputs->g->in_c) {
-        fill_vectors(inputs, at, first, 0, VECTORS, panel);
+    if (weight->ci + VECTORS <= inputs->g->in_c) {
+        fill_vectors(inputs, at, *weight, 0, VECTORS, panel);
+        advance(inputs->g, weight, VECTORS);
         return;
     }
     for (int32_t v = 0; v < VECTORS; v++) {
-        if (k + v < fan_in) {
-            fill_vectors(inputs, at, weight_of(inputs->g, k + v), v, 1, panel);
+        if (v < n) {
+            fill_vectors(inputs, at, *weight, v, 1, panel);
+            advance(inputs->g, weight, 1);
         } else {
             put_zeros(panel, v, 1, 0, at->count);
         }
@@ -127,7 +129,8 @@ __attribute__((noinline)) static void add_columns(const union fqt_word *panel, i
             fqt_gradients(panel, e + j, quads, to, factor);
             continue;
         }
-        int32_t sums[COLUMNS][VECTORS] = {{0}};
+        int32_t sums[COLUMNS][VECTORS];
+        fqt_clear(sums, COLUMNS * VECTORS / FQT_QUAD);
         int32_t *const rows[COLUMNS] = {sums[0], sums[1]};
         fqt_gradients(panel, e + j, quads, rows, factor);
         for (int32_t v = 0; v < weights; v++) {
@@ -147,16 +150,44 @@ static void add_gradients(const struct inputs *inputs, int32_t fraction_bits, co
     for (; at.first < positions; at.first += at.count) {
         at.count = fqt_min(fqt_column_capacity(VECTORS), positions - at.first);
         int32_t quads = fill_offsets(&at, columns, panel);
+        struct weight weight = {0, 0, 0};
         for (int32_t k = 0; k < fan_in; k += VECTORS) {
-            fill(inputs, &at, k, fan_in, panel);
-            add_columns(panel, quads, 1 << fraction_bits, e + at.first * columns, columns, kept, fan_in,
-                        fqt_min(VECTORS, fan_in - k), gradient + k);
+            int32_t n = fqt_min(VECTORS, fan_in - k);
+            fill(inputs, &at, &weight, n, panel);
+            add_columns(panel, quads, 1 << fraction_bits, e + at.first * columns, columns, kept, fan_in, n,
+                        gradient + k);
         }
         at.ox += at.count;
         while (at.ox >= g->out_w) {
             at.ox -= g->out_w;
             at.oy++;
         }
+    }
+}
+
+/* The biases' gradients: the errors of each column. */
+static void add_errors(int32_t positions, const int8_t *e, int32_t columns, const struct fqt_channels *kept,
+                       int32_t *gradient) {
+    int32_t n = positions * columns;
+    int32_t j = 0;
+    for (; positions > 1 && j + FQT_QUAD <= columns; j += FQT_QUAD) {
+        int32_t sums[FQT_QUAD] = {0, 0, 0, 0};
+        for (int32_t i = j; i < n; i += columns) {
+            sums[0] += e[i];
+            sums[1] += e[i + 1];
+            sums[2] += e[i + 2];
+            sums[3] += e[i + 3];
+        }
+        for (int32_t i = 0; i < FQT_QUAD; i++) {
+            gradient[fqt_kept_channel(kept, j + i)] += sums[i];
+        }
+    }
+    for (; j < columns; j++) {
+        int32_t sum = 0;
+        for (int32_t i = j; i < n; i += columns) {
+            sum += e[i];
+        }
+        gradient[fqt_kept_channel(kept, j)] += sum;
     }
 }
 
@@ -188,14 +219,7 @@ void fqt_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32_t zero_x,
                                    const struct fqt_channels *kept) {
     const struct inputs inputs = {g, zero_x, x};
     int32_t columns = fqt_n_kept(kept, g->out_c);
-    int32_t n_errors = g->out_h * g->out_w * columns;
-    for (int32_t j = 0; j < columns; j++) {
-        int32_t sum = 0;
-        for (int32_t i = j; i < n_errors; i += columns) {
-            sum += e[i];
-        }
-        bias_gradient[fqt_kept_channel(kept, j)] += sum;
-    }
+    add_errors(g->out_h * g->out_w, e, columns, kept, bias_gradient);
     if (g->in_h == 1 && g->in_w == 1 && g->kernel_h == 1 && g->kernel_w == 1) {
         add_rank_one(&inputs, fraction_bits, e, columns, kept, gradient);
     } else if (columns == 1 || (columns <= FQT_FEW_COLUMNS && g->in_c >= FQT_QUAD)) {
