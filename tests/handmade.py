@@ -26,6 +26,10 @@ GEOMETRIES = {
     "pointwise": (3, 5, 70, 3, 5, 66, 1, 1, 1, 1, 0, 0, 1, 1),
     "many positions": (9, 11, 3, 9, 11, 4, 3, 3, 1, 1, 1, 1, 1, 1),
     "many positions, stride 3": (13, 25, 8, 5, 13, 8, 3, 2, 3, 2, 2, 1, 1, 1),
+    # Windows that blocked kernels keep in registers, inside and on the padding; more channels than they unpack at once.
+    "small windows": (7, 6, 1, 7, 6, 19, 3, 3, 1, 1, 1, 1, 1, 1),
+    "small windows, stride 2, dilation 2": (12, 11, 2, 5, 5, 5, 2, 2, 2, 2, 0, 1, 2, 2),
+    "small pointwise": (5, 4, 9, 5, 4, 18, 1, 1, 1, 1, 0, 0, 1, 1),
     "large linear": (1, 7, 57, 1, 7, 1, 1, 1, 1, 1, 0, 0, 1, 1),
 }
 DEPTHWISE = {
