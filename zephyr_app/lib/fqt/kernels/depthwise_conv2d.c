@@ -36,7 +36,7 @@ static int32_t accumulate_u8(const struct fqt_geometry *g, const struct fqt_forw
 void fqt_depthwise_conv2d_forward_u8(const struct fqt_geometry *g, const struct fqt_forward_quantization *q,
                                      const uint8_t *x, const uint8_t *w, uint8_t *y, struct fqt_extremes *extremes) {
 #ifdef FQT_BLOCKS
-    if (fqt_depthwise_is_blocked(g)) {
+    if (fqt_depthwise_is_blocked(g, q->grids, q->requantizers)) {
         fqt_depthwise_blocked_forward(g, q, x, w, y, extremes);
         return;
     }
@@ -108,7 +108,7 @@ int32_t fqt_depthwise_conv2d_backward_input_u8(const struct fqt_geometry *g, con
                                                const struct fqt_channels *kept) {
     int32_t columns = fqt_n_kept(kept, g->out_c);
 #ifdef FQT_BLOCKS
-    if (fqt_depthwise_is_blocked(g)) {
+    if (fqt_depthwise_is_blocked(g, 1, &q->requantizer)) {
         return fqt_depthwise_blocked_backward_input(g, q, e, w, x, dx, kept);
     }
 #endif
@@ -167,7 +167,7 @@ void fqt_depthwise_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32
                                              int32_t *bias_gradient, const struct fqt_channels *kept) {
     int32_t columns = fqt_n_kept(kept, g->out_c);
 #ifdef FQT_BLOCKS
-    if (fqt_depthwise_is_blocked(g)) {
+    if (fqt_depthwise_is_blocked(g, 0, NULL)) {
         fqt_depthwise_blocked_backward_weight(g, zero_x, fraction_bits, e, x, gradient, bias_gradient, kept);
         return;
     }

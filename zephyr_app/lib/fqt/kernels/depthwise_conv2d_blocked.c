@@ -8,7 +8,7 @@
 
 #ifdef FQT_BLOCKS
 
-#include "depthwise_lanes.h"
+#include "depthwise_requantize.h"
 
 #include <string.h>
 
@@ -31,7 +31,12 @@ static struct block block_at(int32_t column, int32_t columns, const struct fqt_c
     return b;
 }
 
-bool fqt_depthwise_is_blocked(const struct fqt_geometry *g) {
+bool fqt_depthwise_is_blocked(const struct fqt_geometry *g, int32_t n, const struct fqt_requantizer *requantizers) {
+    for (int32_t i = 0; i < n; i++) {
+        if (!lane_requantizer_exists(requantizers[i])) {
+            return false;
+        }
+    }
     bool steps = (g->stride_h == 1 || g->dilation_h == 1) && (g->stride_w == 1 || g->dilation_w == 1);
     return g->out_c >= LANES && g->kernel_h * g->kernel_w <= LANE_TAPS && steps;
 }
@@ -66,27 +71,23 @@ struct run {
 
 static struct run next_run(struct line *line) {
     int32_t inside = line->size - (line->taps - 1) * line->dilation; /* whole windows start before this */
-    struct run run = {{0, line->taps, line->start}, 0};
-    while (line->start >= 0 && line->start < inside && run.n < line->left) {
-        line->start += line->advance;
-        run.n++;
+    struct run run = {{0, line->taps, line->start}, 1};
+    if (line->start >= 0 && line->start < inside) {
+        run.n = fqt_min(line->left, divided_up(inside - line->start, line->advance));
+    } else {
+        run.taps = taps_of(line->start, 1, 0, line->taps, line->dilation, line->size);
     }
-    if (run.n == 0) {
-        run = (struct run){taps_of(line->start, 1, 0, line->taps, line->dilation, line->size), 1};
-        line->start += line->advance;
-    }
+    line->start += run.n * line->advance;
     line->left -= run.n;
     return run;
 }
 
 /* ---- Forward, Eq. 3 ---- */
 
-/* How a lane's sums become outputs: fqt_output_u8() with all taken out that does not depend on the sum. */
-struct lane_output {
-    int32_t least; /* of the sums seen, and how far the greatest is above it */
+/* Extremes of a lane's sums: the least seen, and how far the greatest is above it. */
+struct lane_extremes {
+    int32_t least;
     uint32_t span;
-    int32_t pre, post;
-    int32_t mantissa, offset; /* half a step of the second shift, and the zero point */
 };
 
 /* Outputs whose windows have the same taps. */
@@ -94,107 +95,63 @@ struct forward_field {
     struct lane_window window;
     struct sums bias;  /* and half a step of the first shift */
     struct sums start; /* that, and what the zero point of the map takes off */
-    int32_t zero;
-    struct lane_output lanes[LANES];
+    int32_t zero_x;
+    struct lane_requantizer requantizers[LANES];
+    struct lane_extremes extremes[LANES];
+    bool tracked; /* somebody asks for the extremes */
+    int32_t zero_y;
     uint8_t *y;
     int32_t rows, columns;
     int32_t map_row, map_column, y_row, y_column; /* steps */
     uint32_t lower, upper;                        /* a byte for each lane */
 };
 
-static int32_t half_before(struct fqt_requantizer r) {
-    return r.pre > 0 ? (int32_t)1 << (r.pre - 1) : 0;
-}
-
-/* seen: extremes so far; where nobody asks for them, all sums have been seen. post <= 21, so that the offset leaves the
- * product its 31 bits. */
-static struct lane_output lane_output_of(struct fqt_requantizer r, int32_t zero_y, const struct fqt_extremes *seen) {
-    bool none = seen != NULL && seen->least > seen->greatest;
-    return (struct lane_output){
-        .least = seen == NULL ? 0
-                 : none       ? INT32_MAX
-                              : seen->least + half_before(r),
-        .span = seen == NULL ? UINT32_MAX
-                : none       ? 0
-                             : (uint32_t)seen->greatest - (uint32_t)seen->least,
-        .pre = r.pre,
-        .post = r.post,
-        .mantissa = r.mantissa,
-        .offset = ((int32_t)1 << (r.post - 1)) + zero_y * ((int32_t)1 << r.post),
-    };
-}
-
-/* Nothing has been seen yet while least is above all sums. Rare: kept out of the loop's registers. */
-__attribute__((noinline)) static void widen_lane(struct lane_output *lane, int32_t sum) {
-    int32_t greatest = lane->least == INT32_MAX ? sum : fqt_max(sum, (int32_t)((uint32_t)lane->least + lane->span));
-    lane->least = fqt_min(sum, lane->least);
-    lane->span = (uint32_t)greatest - (uint32_t)lane->least;
-}
-
-/* One output without its limits. */
-static inline int32_t output_of(const struct lane_output *lane, int32_t sum) {
-    return (fqt_saturate_16(sum >> lane->pre) * lane->mantissa + lane->offset) >> lane->post;
-}
-
-#if LANES == 4
-
-#if defined(__ARM_FEATURE_SIMD32) && defined(__OPTIMIZE__)
-/* output_of() into a byte of word; beyond becomes 1 if the sum has to be seen. A block, because gcc loads one by one.
- */
-#define LANE_OUTPUT(sum, shift)                                                                                        \
-    "ldmia %[lane]!, {r4-r6, r8-r10}\n"                                                                                \
-    "sub r4, %[" sum "], r4\n"                                                                                         \
-    "cmp r4, r5\n"                                                                                                     \
-    "it hi\n"                                                                                                          \
-    "movhi %[beyond], #1\n"                                                                                            \
-    "asr r4, %[" sum "], r6\n"                                                                                         \
-    "ssat r4, #16, r4\n"                                                                                               \
-    "mla r4, r4, r9, r10\n"                                                                                            \
-    "asr r4, r4, r8\n"                                                                                                 \
-    "usat r4, #8, r4\n"                                                                                                \
-    "orr %[word], %[word], r4, lsl #" shift "\n"
-
-static inline uint32_t output_word(const struct lane_output *lane, struct sums s, uint32_t *beyond) {
-    uint32_t word = 0;
-    __asm__(LANE_OUTPUT("s0", "0") LANE_OUTPUT("s1", "8") LANE_OUTPUT("s2", "16") LANE_OUTPUT("s3", "24")
-            : [lane] "+r"(lane), [word] "+r"(word), [beyond] "+r"(*beyond)
-            : [s0] "r"(s.lane[0]), [s1] "r"(s.lane[1]), [s2] "r"(s.lane[2]), [s3] "r"(s.lane[3])
-            : "r4", "r5", "r6", "r8", "r9", "r10", "cc", "memory");
-    return word;
-}
-#else
-static inline uint32_t output_word(const struct lane_output *lane, struct sums s, uint32_t *beyond) {
-    uint32_t word = 0;
-    for (int32_t i = 0; i < LANES; i++) {
-        *beyond |= (uint32_t)s.lane[i] - (uint32_t)lane[i].least > lane[i].span;
-        word |= saturate_u8(output_of(&lane[i], s.lane[i])) << 8 * i;
+/* Of raised sums, from those of the sums; before any was seen, the least is above them all. */
+static struct lane_extremes lane_extremes_of(struct fqt_extremes seen, int32_t half) {
+    if (seen.least > seen.greatest) {
+        return (struct lane_extremes){INT32_MAX, 0};
     }
-    return word;
+    return (struct lane_extremes){seen.least + half, (uint32_t)seen.greatest - (uint32_t)seen.least};
 }
-#endif
 
-static inline void put_outputs(struct forward_field *f, struct sums sums, uint8_t *y) {
-    uint32_t beyond = 0;
-    uint32_t word = output_word(f->lanes, sums, &beyond);
-    packed_store(y, packed_clamp(word, f->lower, f->upper));
-    if (beyond != 0) {
-        for (int32_t i = 0; i < LANES; i++) {
-            widen_lane(&f->lanes[i], sums.lane[i]);
+static inline bool is_beyond(const struct lane_extremes *seen, int32_t sum) {
+    return (uint32_t)sum - (uint32_t)seen->least > seen->span;
+}
+
+/* Rare: kept out of the loop's registers. */
+__attribute__((noinline)) static void widen_lanes(struct lane_extremes *seen, struct sums sums) {
+    for (int32_t i = 0; i < LANES; i++, seen++) {
+        int32_t sum = sums.lane[i];
+        int32_t greatest = seen->least == INT32_MAX ? sum : fqt_max(sum, (int32_t)((uint32_t)seen->least + seen->span));
+        seen->least = fqt_min(sum, seen->least);
+        seen->span = (uint32_t)greatest - (uint32_t)seen->least;
+    }
+}
+
+static inline void track(struct lane_extremes *seen, struct sums sums) {
+    for (int32_t i = 0; i < LANES; i++) {
+        if (is_beyond(&seen[i], sums.lane[i])) {
+            widen_lanes(seen, sums);
+            return;
         }
     }
 }
 
-#else
-
 static inline void put_outputs(struct forward_field *f, struct sums sums, uint8_t *y) {
-    struct lane_output *lane = &f->lanes[0];
-    *y = (uint8_t)fqt_clamp(output_of(lane, sums.lane[0]), (int32_t)f->lower, (int32_t)f->upper);
-    if ((uint32_t)sums.lane[0] - (uint32_t)lane->least > lane->span) {
-        widen_lane(lane, sums.lane[0]);
+    if (f->tracked) {
+        track(f->extremes, sums);
     }
-}
-
+#if LANES == 4
+    uint32_t word = saturate_u8(lane_requantize(f->requantizers[0], sums.lane[0], f->zero_y));
+    word |= saturate_u8(lane_requantize(f->requantizers[1], sums.lane[1], f->zero_y)) << 8;
+    word |= saturate_u8(lane_requantize(f->requantizers[2], sums.lane[2], f->zero_y)) << 16;
+    word |= saturate_u8(lane_requantize(f->requantizers[3], sums.lane[3], f->zero_y)) << 24;
+    packed_store(y, packed_clamp(word, f->lower, f->upper));
+#else
+    int32_t output = lane_requantize(f->requantizers[0], sums.lane[0], f->zero_y);
+    *y = (uint8_t)fqt_clamp(output, (int32_t)f->lower, (int32_t)f->upper);
 #endif
+}
 
 /* A function of its own: the registers are for its loops. */
 __attribute__((noinline)) static void forward_field(struct forward_field *f) {
@@ -203,6 +160,11 @@ __attribute__((noinline)) static void forward_field(struct forward_field *f) {
         const uint8_t *map = f->window.map + row * f->map_row;
         uint8_t *y = f->y + row * f->y_row;
         uint8_t *end = y + f->columns * f->y_column;
+        while (shape == SHAPE_3X3 && y < end) {
+            put_outputs(f, add_window(f->start, SHAPE_3X3, &f->window, map, false), y);
+            map += f->map_column;
+            y += f->y_column;
+        }
         while (y < end) {
             put_outputs(f, add_window(f->start, shape, &f->window, map, false), y);
             map += f->map_column;
@@ -217,7 +179,7 @@ static void take_zero_off(struct forward_field *f) {
     f->start = f->bias;
     for (int32_t row = 0; row < f->window.rows; row++) {
         for (int32_t column = 0; column < f->window.columns; column++) {
-            f->start = add_multiple(f->start, -f->zero, w[column]);
+            f->start = add_multiple(f->start, -f->zero_x, w[column]);
         }
         w += f->window.w_row;
     }
@@ -250,7 +212,9 @@ static void block_forward(const struct fqt_geometry *g, const lane_weight *weigh
 void fqt_depthwise_blocked_forward(const struct fqt_geometry *g, const struct fqt_forward_quantization *q,
                                    const uint8_t *x, const uint8_t *w, uint8_t *y, struct fqt_extremes *extremes) {
     struct forward_field f = {
-        .zero = q->zero_x,
+        .zero_x = q->zero_x,
+        .zero_y = q->zero_y,
+        .tracked = extremes != NULL,
         .window.map_row = g->dilation_h * g->in_w * g->in_c,
         .window.map_column = g->dilation_w * g->in_c,
         .window.w_row = g->kernel_w,
@@ -268,16 +232,19 @@ void fqt_depthwise_blocked_forward(const struct fqt_geometry *g, const struct fq
         unpack_weights(g, &b, q->grids, q->zero_w, w, false, weights);
         for (int32_t i = 0; i < LANES; i++) {
             int32_t grid = fqt_grid_index(q->grids, b.first + i);
-            f.lanes[i] = lane_output_of(q->requantizers[grid], q->zero_y, extremes == NULL ? NULL : extremes + grid);
-            f.bias.lane[i] = q->bias_acc[b.first + i] + half_before(q->requantizers[grid]);
+            int32_t half = fqt_requantizer_half(q->requantizers[grid]);
+            f.requantizers[i] = lane_requantizer_of(q->requantizers[grid]);
+            f.bias.lane[i] = q->bias_acc[b.first + i] + half;
+            if (f.tracked) {
+                f.extremes[i] = lane_extremes_of(extremes[grid], half);
+            }
         }
         block_forward(g, weights, x + b.first, y + b.first, &f);
-        for (int32_t i = 0; extremes != NULL && i < LANES; i++) {
+        for (int32_t i = 0; f.tracked && i < LANES; i++) {
             int32_t grid = fqt_grid_index(q->grids, b.first + i);
-            int32_t half = half_before(q->requantizers[grid]);
-            int32_t least = f.lanes[i].least;
-            fqt_widen(extremes + grid, least - half);
-            fqt_widen(extremes + grid, (int32_t)((uint32_t)least + f.lanes[i].span) - half);
+            int32_t least = f.extremes[i].least - fqt_requantizer_half(q->requantizers[grid]);
+            fqt_widen(extremes + grid, least);
+            fqt_widen(extremes + grid, (int32_t)((uint32_t)least + f.extremes[i].span));
         }
     }
 }
@@ -330,7 +297,7 @@ static struct error_output error_output_of(const struct fqt_error_quantization *
         .first = q->lowest + 1,
         .passing = (uint32_t)fqt_max(0, q->highest - q->lowest - 1),
         .accumulate = q->accumulate,
-        .half = half_before(r),
+        .half = fqt_requantizer_half(r),
         .pre = r.pre,
         .post = r.post,
         .mantissa = r.mantissa,
