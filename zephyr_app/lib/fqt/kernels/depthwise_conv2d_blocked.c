@@ -98,12 +98,12 @@ struct forward_field {
     int32_t zero_x;
     struct lane_requantizer requantizers[LANES];
     struct lane_extremes extremes[LANES];
-    bool tracked; /* somebody asks for the extremes */
-    int32_t zero_y;
+    int32_t tracked; /* whether somebody asks for the extremes */
     uint8_t *y;
     int32_t rows, columns;
     int32_t map_row, map_column, y_row, y_column; /* steps */
     uint32_t lower, upper;                        /* a byte for each lane */
+    uint32_t range;                               /* upper - lower */
 };
 
 /* Of raised sums, from those of the sums; before any was seen, the least is above them all. */
@@ -137,52 +137,119 @@ static inline void track(struct lane_extremes *seen, struct sums sums) {
     }
 }
 
+#if LANES == 4
 static inline void put_outputs(struct forward_field *f, struct sums sums, uint8_t *y) {
     if (f->tracked) {
         track(f->extremes, sums);
     }
-#if LANES == 4
-    uint32_t word = saturate_u8(lane_requantize(f->requantizers[0], sums.lane[0], f->zero_y));
-    word |= saturate_u8(lane_requantize(f->requantizers[1], sums.lane[1], f->zero_y)) << 8;
-    word |= saturate_u8(lane_requantize(f->requantizers[2], sums.lane[2], f->zero_y)) << 16;
-    word |= saturate_u8(lane_requantize(f->requantizers[3], sums.lane[3], f->zero_y)) << 24;
+    uint32_t word = saturate_u8(lane_requantize(f->requantizers[0], sums.lane[0]));
+    word |= saturate_u8(lane_requantize(f->requantizers[1], sums.lane[1])) << 8;
+    word |= saturate_u8(lane_requantize(f->requantizers[2], sums.lane[2])) << 16;
+    word |= saturate_u8(lane_requantize(f->requantizers[3], sums.lane[3])) << 24;
     packed_store(y, packed_clamp(word, f->lower, f->upper));
-#else
-    int32_t output = lane_requantize(f->requantizers[0], sums.lane[0], f->zero_y);
-    *y = (uint8_t)fqt_clamp(output, (int32_t)f->lower, (int32_t)f->upper);
-#endif
 }
+#else
+static inline void put_outputs(struct forward_field *f, struct sums sums, uint8_t *y) {
+    if (f->tracked) {
+        track(f->extremes, sums);
+    }
+    *y = (uint8_t)(lane_limit(lane_requantize(f->requantizers[0], sums.lane[0]), f->range) + f->lower);
+}
+
+/* Of two neighbours, step by step: each constant is loaded once. */
+static inline void put_two_outputs(struct forward_field *f, int32_t first, int32_t second, uint8_t *y) {
+    if (f->tracked) {
+        track(f->extremes, (struct sums){{first}});
+        track(f->extremes, (struct sums){{second}});
+    }
+    const struct lane_requantizer *r = &f->requantizers[0];
+    int32_t shift = r->shift;
+    first = fqt_saturate_16(first >> shift);
+    second = fqt_saturate_16(second >> shift);
+    int32_t mantissa = r->mantissa;
+    first *= mantissa;
+    second *= mantissa;
+    int32_t offset = r->offset;
+    first += offset;
+    second += offset;
+    int32_t post = r->post;
+    uint32_t range = f->range;
+    uint32_t a = lane_limit(first >> post, range);
+    uint32_t b = lane_limit(second >> post, range);
+    uint32_t lower = f->lower;
+    y[0] = (uint8_t)(a + lower);
+    y[f->y_column] = (uint8_t)(b + lower);
+}
+
+/* All but the last one of an odd number of columns. */
+__attribute__((noinline)) static void forward_neighbours(struct forward_field *f) {
+    int32_t step = f->window.map_column;
+    int32_t next_row = f->window.map_row - 2 * step;
+    for (int32_t row = 0; row < f->rows; row++) {
+        const uint8_t *map = f->window.map + row * f->map_row;
+        uint8_t *y = f->y + row * f->y_row;
+        for (int32_t n = f->columns; n > 1; n -= 2) {
+            int32_t first = f->start.lane[0];
+            int32_t second = first;
+            add_neighbours(&first, &second, &f->window, next_row, map, false);
+            put_two_outputs(f, first, second, y);
+            map += 2 * step;
+            y += 2 * f->y_column;
+        }
+    }
+    int32_t done = f->columns & -2;
+    f->window.map += done * step;
+    f->y += done * f->y_column;
+    f->columns -= done;
+}
+#endif
 
 /* A function of its own: the registers are for its loops. */
 __attribute__((noinline)) static void forward_field(struct forward_field *f) {
     enum shape shape = shape_of(&f->window);
-    for (int32_t row = 0; row < f->rows; row++) {
-        const uint8_t *map = f->window.map + row * f->map_row;
-        uint8_t *y = f->y + row * f->y_row;
-        uint8_t *end = y + f->columns * f->y_column;
-        while (shape == SHAPE_3X3 && y < end) {
+    bool down = f->columns == 1; /* one line of them, then */
+    int32_t lines = down ? 1 : f->rows;
+    int32_t map_step = down ? f->map_row : f->map_column;
+    int32_t y_step = down ? f->y_row : f->y_column;
+    for (int32_t line = 0; line < lines; line++) {
+        const uint8_t *map = f->window.map + line * f->map_row;
+        uint8_t *y = f->y + line * f->y_row;
+        int32_t n = down ? f->rows : f->columns;
+        for (; shape == SHAPE_3X3 && n > 0; n--) {
             put_outputs(f, add_window(f->start, SHAPE_3X3, &f->window, map, false), y);
-            map += f->map_column;
-            y += f->y_column;
+            map += map_step;
+            y += y_step;
         }
-        while (y < end) {
+        for (; n > 0; n--) {
             put_outputs(f, add_window(f->start, shape, &f->window, map, false), y);
-            map += f->map_column;
-            y += f->y_column;
+            map += map_step;
+            y += y_step;
         }
+    }
+}
+
+static void forward_windows(struct forward_field *f) {
+#if LANES == 1
+    if (are_neighbours(&f->window, f->map_column)) {
+        forward_neighbours(f);
+    }
+#endif
+    if (f->columns > 0) {
+        forward_field(f);
     }
 }
 
 /* No step leaves 32 bits: each product and its part of the zero point together are one of the exact sum's. */
 static void take_zero_off(struct forward_field *f) {
     const lane_weight *w = f->window.w;
-    f->start = f->bias;
-    for (int32_t row = 0; row < f->window.rows; row++) {
-        for (int32_t column = 0; column < f->window.columns; column++) {
-            f->start = add_multiple(f->start, -f->zero_x, w[column]);
+    struct sums start = f->bias;
+    for (int32_t row = f->window.rows; row > 0; row--) {
+        for (int32_t column = f->window.columns; column > 0; column--) {
+            start = add_multiple(start, -f->zero_x, *w++);
         }
-        w += f->window.w_row;
+        w += f->window.w_row - f->window.columns;
     }
+    f->start = start;
 }
 
 /* x, y: at the block's first channel. f: without what belongs to a window. */
@@ -194,7 +261,7 @@ static void block_forward(const struct fqt_geometry *g, const lane_weight *weigh
         struct line across = {-g->pad_left, g->stride_w, g->out_w, g->kernel_w, g->dilation_w, g->in_w};
         f->rows = v.n;
         f->window.rows = v.taps.last - v.taps.first;
-        f->y = y;
+        int32_t at = 0;
         while (across.left > 0) {
             struct run h = next_run(&across);
             f->columns = h.n;
@@ -202,8 +269,9 @@ static void block_forward(const struct fqt_geometry *g, const lane_weight *weigh
             f->window.map = x + (v.taps.in * g->in_w + h.taps.in) * g->in_c;
             f->window.w = weights + v.taps.first * g->kernel_w + h.taps.first;
             take_zero_off(f);
-            forward_field(f);
-            f->y += h.n * f->y_column;
+            f->y = y + at;
+            forward_windows(f);
+            at += h.n * f->y_column;
         }
         y += v.n * f->y_row;
     }
@@ -213,7 +281,6 @@ void fqt_depthwise_blocked_forward(const struct fqt_geometry *g, const struct fq
                                    const uint8_t *x, const uint8_t *w, uint8_t *y, struct fqt_extremes *extremes) {
     struct forward_field f = {
         .zero_x = q->zero_x,
-        .zero_y = q->zero_y,
         .tracked = extremes != NULL,
         .window.map_row = g->dilation_h * g->in_w * g->in_c,
         .window.map_column = g->dilation_w * g->in_c,
@@ -225,6 +292,7 @@ void fqt_depthwise_blocked_forward(const struct fqt_geometry *g, const struct fq
         .y_column = g->out_c,
         .lower = (uint32_t)q->lower * LANE_BYTES,
         .upper = (uint32_t)q->upper * LANE_BYTES,
+        .range = (uint32_t)(q->upper - q->lower),
     };
     for (int32_t c = 0; c < g->out_c; c += LANES) {
         struct block b = block_at(c, g->out_c, NULL);
@@ -233,7 +301,7 @@ void fqt_depthwise_blocked_forward(const struct fqt_geometry *g, const struct fq
         for (int32_t i = 0; i < LANES; i++) {
             int32_t grid = fqt_grid_index(q->grids, b.first + i);
             int32_t half = fqt_requantizer_half(q->requantizers[grid]);
-            f.requantizers[i] = lane_requantizer_of(q->requantizers[grid]);
+            f.requantizers[i] = lane_requantizer_of(q->requantizers[grid], LANES == 4 ? q->zero_y : q->zero_y - q->lower);
             f.bias.lane[i] = q->bias_acc[b.first + i] + half;
             if (f.tracked) {
                 f.extremes[i] = lane_extremes_of(extremes[grid], half);

@@ -300,4 +300,73 @@ ALWAYS_INLINE struct sums add_window(struct sums s, enum shape shape, const stru
     return s;
 }
 
+#if defined(__ARM_ARCH_6M__) && defined(__OPTIMIZE__)
+/* A row of two windows of three columns, one a column behind the other: four bytes, one ahead of `map`, meet three
+ * weights, each loaded once. Sums are in high registers: ADD reaches them. */
+#define NEIGHBOURS_ROW(load)                                                                                           \
+    "ldmia %[w]!, {r4, r5, r6}\n" load " %[value], [%[map], %[step]]\n"                                                \
+    "muls %[value], r4\n"                                                                                              \
+    "add %[first], %[value]\n" load " %[value], [%[map], r7]\n"                                                       \
+    "muls r4, %[value]\n"                                                                                              \
+    "add %[second], r4\n"                                                                                              \
+    "muls %[value], r5\n"                                                                                              \
+    "add %[first], %[value]\n"                                                                                         \
+    "add %[map], r7\n" load " %[value], [%[map], %[step]]\n"                                                          \
+    "muls r5, %[value]\n"                                                                                              \
+    "add %[second], r5\n"                                                                                              \
+    "muls %[value], r6\n"                                                                                              \
+    "add %[first], %[value]\n" load " %[value], [%[map], r7]\n"                                                       \
+    "muls r6, %[value]\n"                                                                                              \
+    "add %[second], r6\n"
+/* r7 is put back, because a compiler may keep its frame there. */
+#define NEIGHBOURS_BLOCK(rows)                                                                                         \
+    __asm__(".syntax unified\n"                                                                                        \
+            "mov %[saved], r7\n"                                                                                       \
+            "adds r7, %[step], %[step]\n" rows "mov r7, %[saved]\n"                                                   \
+            : [first] "+h"(*first), [second] "+h"(*second), [map] "+l"(map), [w] "+l"(w), [value] "=&l"(value),        \
+              [saved] "=&h"(saved)                                                                                     \
+            : [step] "l"(step), [next_row] "h"(next_row)                                                               \
+            : "r4", "r5", "r6", "cc", "memory")
+#define NEIGHBOURS_ROWS(load)                                                                                          \
+    if (p->rows == 3) {                                                                                                \
+        NEIGHBOURS_BLOCK(NEIGHBOURS_ROW(load) "add %[map], %[next_row]\n" NEIGHBOURS_ROW(load)                         \
+                         "add %[map], %[next_row]\n" NEIGHBOURS_ROW(load));                                            \
+    } else {                                                                                                           \
+        for (int32_t row = p->rows; row > 0; row--) {                                                                  \
+            NEIGHBOURS_BLOCK(NEIGHBOURS_ROW(load) "add %[map], %[next_row]\n");                                        \
+        }                                                                                                              \
+    }
+
+/* first, second + products of windows of three columns, the second one a step behind the first, with the same weights.
+ * next_row: from a row's third column. */
+ALWAYS_INLINE void add_neighbours(int32_t *first, int32_t *second, const struct lane_window *p, int32_t next_row,
+                                  const uint8_t *map, bool is_signed) {
+    int32_t step = p->map_column;
+    const lane_weight *w = p->w;
+    uint32_t value, saved;
+    map -= step;
+    if (is_signed) {
+        NEIGHBOURS_ROWS("ldrsb")
+    } else {
+        NEIGHBOURS_ROWS("ldrb")
+    }
+}
+#elif LANES == 1
+/* first, second + products of windows of three columns, the second one a step behind the first, with the same weights.
+ * next_row: from a row's third column. */
+ALWAYS_INLINE void add_neighbours(int32_t *first, int32_t *second, const struct lane_window *p, int32_t next_row,
+                                  const uint8_t *map, bool is_signed) {
+    (void)next_row;
+    *first = add_rows((struct sums){{*first}}, 3, p, map, p->w, is_signed).lane[0];
+    *second = add_rows((struct sums){{*second}}, 3, p, map + p->map_column, p->w, is_signed).lane[0];
+}
+#endif
+
+#if LANES == 1
+/* Whether add_neighbours() does windows `step` apart. */
+static inline bool are_neighbours(const struct lane_window *p, int32_t step) {
+    return p->columns == 3 && p->w_column == 1 && p->w_row == 3 && p->map_column == step;
+}
+#endif
+
 #endif

@@ -9,7 +9,7 @@
 #if LANES == 4
 
 struct lane_requantizer {
-    int32_t shift, multiplier; /* mantissa of the upper half of a 64-bit product */
+    int32_t shift, multiplier, zero;
 };
 
 /* Without saturation to 16 bits: its results lie beyond all bytes. Multipliers from 1/2 on do not fit. */
@@ -17,18 +17,19 @@ static inline bool lane_requantizer_exists(struct fqt_requantizer r) {
     return r.post >= 16 || r.mantissa == 0;
 }
 
-static inline struct lane_requantizer lane_requantizer_of(struct fqt_requantizer r) {
-    return (struct lane_requantizer){r.pre, (int32_t)((uint32_t)r.mantissa << (32 - r.post))};
+/* zero: added to results, -255..255. */
+static inline struct lane_requantizer lane_requantizer_of(struct fqt_requantizer r, int32_t zero) {
+    return (struct lane_requantizer){r.pre, (int32_t)((uint32_t)r.mantissa << (32 - r.post)), zero};
 }
 
-static inline int32_t lane_requantize(struct lane_requantizer r, int32_t raised, int32_t zero) {
-    return add_high_product(zero, raised >> r.shift, r.multiplier);
+static inline int32_t lane_requantize(struct lane_requantizer r, int32_t raised) {
+    return add_high_product(r.zero, raised >> r.shift, r.multiplier);
 }
 
 #else
 
 struct lane_requantizer {
-    int32_t shift, mantissa, half, post;
+    int32_t shift, mantissa, offset, post;
 };
 
 static inline bool lane_requantizer_exists(struct fqt_requantizer r) {
@@ -36,12 +37,19 @@ static inline bool lane_requantizer_exists(struct fqt_requantizer r) {
     return true;
 }
 
-static inline struct lane_requantizer lane_requantizer_of(struct fqt_requantizer r) {
-    return (struct lane_requantizer){r.pre, r.mantissa, (int32_t)1 << (r.post - 1), r.post};
+/* zero: added to results, -255..255. post <= 21, so that the offset leaves the product its 31 bits. */
+static inline struct lane_requantizer lane_requantizer_of(struct fqt_requantizer r, int32_t zero) {
+    int32_t offset = ((int32_t)1 << (r.post - 1)) + zero * ((int32_t)1 << r.post);
+    return (struct lane_requantizer){r.pre, r.mantissa, offset, r.post};
 }
 
-static inline int32_t lane_requantize(struct lane_requantizer r, int32_t raised, int32_t zero) {
-    return ((fqt_saturate_16(raised >> r.shift) * r.mantissa + r.half) >> r.post) + zero;
+static inline int32_t lane_requantize(struct lane_requantizer r, int32_t raised) {
+    return (fqt_saturate_16(raised >> r.shift) * r.mantissa + r.offset) >> r.post;
+}
+
+/* min(max(x, 0), range). */
+static inline uint32_t lane_limit(int32_t x, uint32_t range) {
+    return (uint32_t)x <= range ? (uint32_t)x : ~(uint32_t)(x >> 31) & range;
 }
 
 #endif
