@@ -98,10 +98,12 @@ struct forward_field {
     int32_t zero_x;
     struct lane_requantizer requantizers[LANES];
     struct lane_extremes extremes[LANES];
+    int32_t zero_y;
     int32_t tracked; /* whether somebody asks for the extremes */
     uint8_t *y;
     int32_t rows, columns;
     int32_t map_row, map_column, y_row, y_column; /* steps */
+    int32_t map_step, y_step;                     /* of a line */
     uint32_t lower, upper;                        /* a byte for each lane */
     uint32_t range;                               /* upper - lower */
 };
@@ -129,11 +131,13 @@ __attribute__((noinline)) static void widen_lanes(struct lane_extremes *seen, st
 }
 
 static inline void track(struct lane_extremes *seen, struct sums sums) {
-    for (int32_t i = 0; i < LANES; i++) {
-        if (is_beyond(&seen[i], sums.lane[i])) {
-            widen_lanes(seen, sums);
-            return;
-        }
+    bool beyond = is_beyond(&seen[0], sums.lane[0]);
+#if LANES == 4
+    beyond = beyond || is_beyond(&seen[1], sums.lane[1]) || is_beyond(&seen[2], sums.lane[2]) ||
+             is_beyond(&seen[3], sums.lane[3]);
+#endif
+    if (beyond) {
+        widen_lanes(seen, sums);
     }
 }
 
@@ -142,11 +146,7 @@ static inline void put_outputs(struct forward_field *f, struct sums sums, uint8_
     if (f->tracked) {
         track(f->extremes, sums);
     }
-    uint32_t word = saturate_u8(lane_requantize(f->requantizers[0], sums.lane[0]));
-    word |= saturate_u8(lane_requantize(f->requantizers[1], sums.lane[1])) << 8;
-    word |= saturate_u8(lane_requantize(f->requantizers[2], sums.lane[2])) << 16;
-    word |= saturate_u8(lane_requantize(f->requantizers[3], sums.lane[3])) << 24;
-    packed_store(y, packed_clamp(word, f->lower, f->upper));
+    packed_store(y, packed_clamp(lane_bytes(f->requantizers, sums, f->zero_y), f->lower, f->upper));
 }
 #else
 static inline void put_outputs(struct forward_field *f, struct sums sums, uint8_t *y) {
@@ -204,27 +204,27 @@ __attribute__((noinline)) static void forward_neighbours(struct forward_field *f
 }
 #endif
 
-/* A function of its own: the registers are for its loops. */
-__attribute__((noinline)) static void forward_field(struct forward_field *f) {
+/* n outputs, steps apart. A function of its own: the registers are for its loops. */
+__attribute__((noinline)) static void forward_line(struct forward_field *f, const uint8_t *map, uint8_t *y, int32_t n) {
     enum shape shape = shape_of(&f->window);
+    for (; shape == SHAPE_3X3 && n > 0; n--) {
+        put_outputs(f, add_window(f->start, SHAPE_3X3, &f->window, map, false), y);
+        map += f->map_step;
+        y += f->y_step;
+    }
+    for (; n > 0; n--) {
+        put_outputs(f, add_window(f->start, shape, &f->window, map, false), y);
+        map += f->map_step;
+        y += f->y_step;
+    }
+}
+
+static void forward_field(struct forward_field *f) {
     bool down = f->columns == 1; /* one line of them, then */
-    int32_t lines = down ? 1 : f->rows;
-    int32_t map_step = down ? f->map_row : f->map_column;
-    int32_t y_step = down ? f->y_row : f->y_column;
-    for (int32_t line = 0; line < lines; line++) {
-        const uint8_t *map = f->window.map + line * f->map_row;
-        uint8_t *y = f->y + line * f->y_row;
-        int32_t n = down ? f->rows : f->columns;
-        for (; shape == SHAPE_3X3 && n > 0; n--) {
-            put_outputs(f, add_window(f->start, SHAPE_3X3, &f->window, map, false), y);
-            map += map_step;
-            y += y_step;
-        }
-        for (; n > 0; n--) {
-            put_outputs(f, add_window(f->start, shape, &f->window, map, false), y);
-            map += map_step;
-            y += y_step;
-        }
+    f->map_step = down ? f->map_row : f->map_column;
+    f->y_step = down ? f->y_row : f->y_column;
+    for (int32_t row = 0; row < (down ? 1 : f->rows); row++) {
+        forward_line(f, f->window.map + row * f->map_row, f->y + row * f->y_row, down ? f->rows : f->columns);
     }
 }
 
@@ -281,6 +281,7 @@ void fqt_depthwise_blocked_forward(const struct fqt_geometry *g, const struct fq
                                    const uint8_t *x, const uint8_t *w, uint8_t *y, struct fqt_extremes *extremes) {
     struct forward_field f = {
         .zero_x = q->zero_x,
+        .zero_y = q->zero_y,
         .tracked = extremes != NULL,
         .window.map_row = g->dilation_h * g->in_w * g->in_c,
         .window.map_column = g->dilation_w * g->in_c,
@@ -301,7 +302,7 @@ void fqt_depthwise_blocked_forward(const struct fqt_geometry *g, const struct fq
         for (int32_t i = 0; i < LANES; i++) {
             int32_t grid = fqt_grid_index(q->grids, b.first + i);
             int32_t half = fqt_requantizer_half(q->requantizers[grid]);
-            f.requantizers[i] = lane_requantizer_of(q->requantizers[grid], LANES == 4 ? q->zero_y : q->zero_y - q->lower);
+            f.requantizers[i] = lane_requantizer_of(q->requantizers[grid], q->zero_y - q->lower);
             f.bias.lane[i] = q->bias_acc[b.first + i] + half;
             if (f.tracked) {
                 f.extremes[i] = lane_extremes_of(extremes[grid], half);

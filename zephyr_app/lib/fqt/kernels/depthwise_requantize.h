@@ -9,7 +9,7 @@
 #if LANES == 4
 
 struct lane_requantizer {
-    int32_t shift, multiplier, zero;
+    int32_t shift, multiplier; /* of the upper half of a product */
 };
 
 /* Without saturation to 16 bits: its results lie beyond all bytes. Multipliers from 1/2 on do not fit. */
@@ -17,14 +17,43 @@ static inline bool lane_requantizer_exists(struct fqt_requantizer r) {
     return r.post >= 16 || r.mantissa == 0;
 }
 
-/* zero: added to results, -255..255. */
 static inline struct lane_requantizer lane_requantizer_of(struct fqt_requantizer r, int32_t zero) {
-    return (struct lane_requantizer){r.pre, (int32_t)((uint32_t)r.mantissa << (32 - r.post)), zero};
+    (void)zero;
+    return (struct lane_requantizer){r.pre, (int32_t)((uint32_t)r.mantissa << (32 - r.post))};
 }
 
-static inline int32_t lane_requantize(struct lane_requantizer r, int32_t raised) {
-    return add_high_product(r.zero, raised >> r.shift, r.multiplier);
+#if defined(__ARM_FEATURE_SIMD32) && defined(__OPTIMIZE__)
+/* Bytes of two lanes in r4 and r6. A block, because gcc loads one by one. */
+#define LANE_PAIR(a, b)                                                                                             \
+    "ldmia %[r]!, {r4-r6, r8}\n"                                                                                       \
+    "asr r4, %[" a "], r4\n"                                                                                           \
+    "asr r6, %[" b "], r6\n"                                                                                           \
+    "smmlar r4, r4, r5, %[zero]\n"                                                                                     \
+    "smmlar r6, r6, r8, %[zero]\n"                                                                                     \
+    "usat r4, #8, r4\n"                                                                                                \
+    "usat r6, #8, r6\n"
+
+/* Four sums requantized and saturated. r: of each lane; zero: added to results. */
+static inline uint32_t lane_bytes(const struct lane_requantizer *r, struct sums s, int32_t zero) {
+    uint32_t word;
+    __asm__(LANE_PAIR("s0", "s1") "orr %[word], r4, r6, lsl #8\n" LANE_PAIR("s2", "s3")
+            "orr %[word], %[word], r4, lsl #16\n"
+            "orr %[word], %[word], r6, lsl #24\n"
+            : [r] "+r"(r), [word] "=&r"(word)
+            : [s0] "r"(s.lane[0]), [s1] "r"(s.lane[1]), [s2] "r"(s.lane[2]), [s3] "r"(s.lane[3]), [zero] "r"(zero)
+            : "r4", "r5", "r6", "r8", "memory");
+    return word;
 }
+#else
+/* Four sums requantized and saturated. r: of each lane; zero: added to results. */
+static inline uint32_t lane_bytes(const struct lane_requantizer *r, struct sums s, int32_t zero) {
+    uint32_t word = 0;
+    for (int32_t i = 0; i < LANES; i++) {
+        word |= saturate_u8(add_high_product(zero, s.lane[i] >> r[i].shift, r[i].multiplier)) << 8 * i;
+    }
+    return word;
+}
+#endif
 
 #else
 
