@@ -41,18 +41,14 @@ bool fqt_depthwise_is_blocked(const struct fqt_geometry *g, int32_t n, const str
     return g->out_c >= LANES && g->kernel_h * g->kernel_w <= LANE_TAPS && steps;
 }
 
-/* zero_w: [grids]; turned: last tap first. */
-static void unpack_weights(const struct fqt_geometry *g, const struct block *b, int32_t grids, const int32_t *zero_w,
-                           const uint8_t *w, bool turned, lane_weight *weights) {
-    int32_t taps = g->kernel_h * g->kernel_w;
-    for (int32_t tap = 0; tap < taps; tap++) {
-        const uint8_t *from = w + (turned ? taps - 1 - tap : tap);
-        int32_t value[LANES];
-        for (int32_t i = 0; i < LANES; i++) {
-            value[i] = from[b->channel[i] * taps] - zero_w[fqt_grid_index(grids, b->channel[i])];
-        }
-        weights[tap] = lane_weight_of(value);
+/* The weights of a tap; w: at the first channel's. */
+__attribute__((noinline)) static lane_weight unpack_weight(const struct block *b, int32_t taps, int32_t grids, const int32_t *zero_w,
+                                 const uint8_t *w) {
+    int32_t value[LANES];
+    for (int32_t i = 0; i < LANES; i++) {
+        value[i] = w[b->channel[i] * taps] - zero_w[fqt_grid_index(grids, b->channel[i])];
     }
+    return lane_weight_of(value);
 }
 
 /* ---- Runs ---- */
@@ -207,11 +203,6 @@ __attribute__((noinline)) static void forward_neighbours(struct forward_field *f
 /* n outputs, steps apart. A function of its own: the registers are for its loops. */
 __attribute__((noinline)) static void forward_line(struct forward_field *f, const uint8_t *map, uint8_t *y, int32_t n) {
     enum shape shape = shape_of(&f->window);
-    for (; shape == SHAPE_3X3 && n > 0; n--) {
-        put_outputs(f, add_window(f->start, SHAPE_3X3, &f->window, map, false), y);
-        map += f->map_step;
-        y += f->y_step;
-    }
     for (; n > 0; n--) {
         put_outputs(f, add_window(f->start, shape, &f->window, map, false), y);
         map += f->map_step;
@@ -286,7 +277,6 @@ void fqt_depthwise_blocked_forward(const struct fqt_geometry *g, const struct fq
         .window.map_row = g->dilation_h * g->in_w * g->in_c,
         .window.map_column = g->dilation_w * g->in_c,
         .window.w_row = g->kernel_w,
-        .window.w_column = 1,
         .map_row = g->stride_h * g->in_w * g->in_c,
         .map_column = g->stride_w * g->in_c,
         .y_row = g->out_w * g->out_c,
@@ -295,10 +285,13 @@ void fqt_depthwise_blocked_forward(const struct fqt_geometry *g, const struct fq
         .upper = (uint32_t)q->upper * LANE_BYTES,
         .range = (uint32_t)(q->upper - q->lower),
     };
+    int32_t taps = g->kernel_h * g->kernel_w;
     for (int32_t c = 0; c < g->out_c; c += LANES) {
         struct block b = block_at(c, g->out_c, NULL);
         lane_weight weights[LANE_TAPS];
-        unpack_weights(g, &b, q->grids, q->zero_w, w, false, weights);
+        for (int32_t tap = 0; tap < taps; tap++) {
+            weights[tap] = unpack_weight(&b, taps, q->grids, q->zero_w, w + tap);
+        }
         for (int32_t i = 0; i < LANES; i++) {
             int32_t grid = fqt_grid_index(q->grids, b.first + i);
             int32_t half = fqt_requantizer_half(q->requantizers[grid]);
@@ -321,29 +314,51 @@ void fqt_depthwise_blocked_forward(const struct fqt_geometry *g, const struct fq
 /* ---- Error to the input, Eq. 1 and 4: the convolution of the errors with the turned kernel ---- */
 
 /* Inputs `stride` apart have the same turned taps on the outputs that read them. Of such inputs along an axis: the
- * first tap, how many there are (stride apart), and the output that the first has it on, were there any. */
+ * first tap, how many there are (stride apart), how many those of lower phases are, and the output that the first has
+ * it on, were there any. */
 struct phase {
-    int32_t tap, taps, output;
+    int32_t tap, taps, before, output;
 };
 
 static struct phase phase_of(int32_t in, int32_t stride, int32_t pad, int32_t kernel, int32_t dilation) {
     int32_t distance = in + pad - (kernel - 1) * dilation;
-    int32_t tap = 0;
-    while ((distance + tap) % stride != 0) {
-        tap++;
+    struct phase phase = {0, 0, 0, 0};
+    while ((distance + phase.tap) % stride != 0) {
+        phase.before += phase.tap < kernel ? divided_up(kernel - phase.tap, stride) : 0;
+        phase.tap++;
     }
-    int32_t taps = tap < kernel ? (kernel - 1 - tap) / stride + 1 : 0;
-    return (struct phase){tap, taps, (distance + tap) / stride};
+    phase.taps = phase.tap < kernel ? divided_up(kernel - phase.tap, stride) : 0;
+    phase.output = (distance + phase.tap) / stride;
+    return phase;
+}
+
+/* Last tap first, phase after phase along both axes. zero_w: [grids]. */
+__attribute__((noinline)) static void unpack_phases(const struct fqt_geometry *g, const struct block *b, int32_t grids, const int32_t *zero_w,
+                          const uint8_t *w, lane_weight *weights) {
+    int32_t taps = g->kernel_h * g->kernel_w;
+    const uint8_t *last = w + taps - 1;
+    for (int32_t first_row = 0; first_row < g->stride_h; first_row++) {
+        for (int32_t first = 0; first < g->stride_w; first++) {
+            for (int32_t row = first_row; row < g->kernel_h; row += g->stride_h) {
+                for (int32_t column = first; column < g->kernel_w; column += g->stride_w) {
+                    const uint8_t *tap = last - row * g->kernel_w - column;
+                    *weights++ = unpack_weight(b, taps, grids, zero_w, tap);
+                }
+            }
+        }
+    }
 }
 
 /* How sums become errors: fqt_errors_u8() with all taken out that does not depend on the sum. */
 struct error_output {
-    int32_t first; /* input that passes, and how many do */
+    struct lane_requantizer requantizers[LANES]; /* all the same */
+    int32_t half;                                /* of it; sums are raised by that */
+    int32_t first;                               /* input that passes, and how many do */
     uint32_t passing;
-    bool accumulate;
-    int32_t half, pre, post, mantissa, offset; /* as of a lane_output */
-    int32_t largest;                           /* |sum| or |total| seen */
-    int32_t factor[LANES];
+    int32_t largest; /* |sum| or |total| seen */
+    int32_t least;   /* raised sum as large as that, and how far the greatest is above it */
+    uint32_t span;
+    int32_t accumulate;
     uint32_t low, high; /* the least and greatest input that pass, if some do, in four bytes */
 };
 
@@ -351,142 +366,196 @@ struct error_output {
 struct input_field {
     struct lane_window window;
     struct error_output output;
+    int32_t factor[LANES];
+    int32_t scaled;     /* whether some factor is not 1 */
+    struct sums start;  /* half, or 0 if it is scaled */
+    int32_t neighbours; /* all four lanes, side by side */
     int32_t channel[LANES];
     int32_t from, to; /* lanes */
-    bool neighbours;  /* all four lanes, side by side */
     const uint8_t *x;
     int8_t *dx;
     int32_t rows, columns;
     int32_t map_row, map_column, x_row, x_column; /* steps */
+    int32_t map_step, x_step;                     /* of a line */
 };
 
-static struct error_output error_output_of(const struct fqt_error_quantization *q) {
-    struct fqt_requantizer r = q->requantizer;
-    return (struct error_output){
-        .first = q->lowest + 1,
-        .passing = (uint32_t)fqt_max(0, q->highest - q->lowest - 1),
-        .accumulate = q->accumulate,
-        .half = fqt_requantizer_half(r),
-        .pre = r.pre,
-        .post = r.post,
-        .mantissa = r.mantissa,
-        .offset = (int32_t)1 << (r.post - 1),
-        .low = packed_bytes(q->lowest + 1),
-        .high = packed_bytes(fqt_min(255, q->highest - 1)),
-    };
+__attribute__((noinline)) static void set_error_output(struct error_output *o, const struct fqt_error_quantization *q) {
+    for (int32_t i = 0; i < LANES; i++) {
+        o->requantizers[i] = lane_requantizer_of(q->requantizer, 0);
+    }
+    o->half = fqt_requantizer_half(q->requantizer);
+    o->first = q->lowest + 1;
+    o->passing = (uint32_t)fqt_max(0, q->highest - q->lowest - 1);
+    o->largest = 0;
+    o->least = o->half;
+    o->span = 0;
+    o->accumulate = q->accumulate;
+    o->low = packed_bytes(q->lowest + 1);
+    o->high = packed_bytes(fqt_min(255, q->highest - 1));
 }
 
-static inline bool is_larger(const struct error_output *o, int32_t sum) {
-    return (uint32_t)sum + (uint32_t)o->largest > 2 * (uint32_t)o->largest;
+static inline bool is_larger(const struct error_output *o, int32_t raised) {
+    return (uint32_t)raised - (uint32_t)o->least > o->span;
 }
 
 static inline bool passes(const struct error_output *o, uint8_t x) {
     return (uint32_t)(x - o->first) < o->passing;
 }
 
-static inline int32_t error_of(const struct error_output *o, int32_t sum) {
-    return (fqt_saturate_16((sum + o->half) >> o->pre) * o->mantissa + o->offset) >> o->post;
+/* Rare: kept out of the loop's registers. */
+__attribute__((noinline)) static void see(struct error_output *o, int32_t value) {
+    o->largest = fqt_max(o->largest, value < 0 ? -value : value);
+    o->least = o->half - o->largest;
+    o->span = 2 * (uint32_t)o->largest;
 }
 
-static inline void put_error(struct error_output *o, int32_t sum, const uint8_t *x, int8_t *dx) {
+__attribute__((noinline)) static int8_t accumulated_error(struct error_output *o, int32_t raised, int8_t error) {
+    int32_t total = error + lane_requantize(o->requantizers[0], raised);
+    see(o, total);
+    return (int8_t)fqt_clamp(total, -FQT_ERROR_MAX, FQT_ERROR_MAX);
+}
+
+static inline void put_error(struct error_output *o, int32_t raised, const uint8_t *x, int8_t *dx) {
     if (!passes(o, *x)) {
         *dx = 0;
-        return;
+    } else if (o->accumulate) {
+        *dx = accumulated_error(o, raised, *dx);
+    } else {
+        if (is_larger(o, raised)) {
+            see(o, raised - o->half);
+        }
+        int32_t error = lane_requantize(o->requantizers[0], raised);
+        *dx = (int8_t)((int32_t)lane_limit(error + FQT_ERROR_MAX, 2 * FQT_ERROR_MAX) - FQT_ERROR_MAX);
     }
-    int32_t error = error_of(o, sum);
-    if (o->accumulate) {
-        error += *dx;
-        sum = error;
-    }
-    if (is_larger(o, sum)) {
-        o->largest = sum < 0 ? -sum : sum;
-    }
-    *dx = (int8_t)fqt_clamp(error, -FQT_ERROR_MAX, FQT_ERROR_MAX);
 }
 
 #if LANES == 4
 /* Rare: kept out of the loop's registers. */
-__attribute__((noinline)) static int32_t largest_of(const struct error_output *o, struct sums sums, uint32_t inputs) {
-    int32_t largest = o->largest;
+__attribute__((noinline)) static void see_passing(struct error_output *o, struct sums raised, uint32_t inputs) {
     for (int32_t i = 0; i < LANES; i++) {
         if (passes(o, (uint8_t)(inputs >> 8 * i))) {
-            largest = fqt_max(largest, sums.lane[i] < 0 ? -sums.lane[i] : sums.lane[i]);
+            see(o, raised.lane[i] - o->half);
         }
     }
-    return largest;
 }
 
-static inline uint32_t error_byte(const struct error_output *o, int32_t sum, uint32_t *larger) {
-    *larger |= is_larger(o, sum);
-    return saturate_i8(error_of(o, sum));
-}
-
-/* Four neighbours at once, not accumulating. Some input passes. */
-static inline void put_errors(struct error_output *o, struct sums sums, const uint8_t *x, int8_t *dx) {
+/* Four neighbours at once, not accumulating. Some input passes. Errors are bytes 128 too high at first. */
+static inline void put_errors(struct error_output *o, struct sums raised, const uint8_t *x, int8_t *dx) {
     uint32_t inputs = packed_load(x);
-    uint32_t larger = 0;
-    uint32_t errors = error_byte(o, sums.lane[0], &larger);
-    errors |= error_byte(o, sums.lane[1], &larger) << 8;
-    errors |= error_byte(o, sums.lane[2], &larger) << 16;
-    errors |= error_byte(o, sums.lane[3], &larger) << 24;
-    errors = packed_max_i8(errors, packed_bytes(-FQT_ERROR_MAX));
+    if (is_larger(o, raised.lane[0]) || is_larger(o, raised.lane[1]) || is_larger(o, raised.lane[2]) ||
+        is_larger(o, raised.lane[3])) {
+        see_passing(o, raised, inputs);
+    }
+    uint32_t bytes = lane_bytes(o->requantizers, raised, 128);
+    uint32_t errors = packed_max_u8(bytes, packed_bytes(128 - FQT_ERROR_MAX)) ^ packed_bytes(128);
     packed_store(dx, errors & packed_within(inputs, o->low, o->high));
-    if (larger != 0) {
-        o->largest = largest_of(o, sums, inputs);
-    }
 }
 #endif
 
-static inline void put_lanes(struct input_field *f, struct sums sums, const uint8_t *x, int8_t *dx) {
-    sums = scaled(sums, f->output.factor);
+static inline struct sums raised_sums(const struct input_field *f, struct sums sums) {
+    return f->scaled ? scaled(sums, f->factor, f->output.half) : sums;
+}
+
 #if LANES == 4
-    if (f->neighbours) {
-        put_errors(&f->output, sums, x + f->channel[0], dx + f->channel[0]);
-        return;
-    }
-#endif
+__attribute__((noinline)) static void put_some(struct input_field *f, const struct sums *sums, const uint8_t *x,
+                                               int8_t *dx) {
     for (int32_t i = f->from; i < f->to; i++) {
-        put_error(&f->output, sums.lane[i], x + f->channel[i], dx + f->channel[i]);
+        int32_t at = f->channel[i] - f->channel[0];
+        put_error(&f->output, sums->lane[i], x + at, dx + at);
     }
 }
 
-__attribute__((noinline)) static void input_field(struct input_field *f) {
-    enum shape shape = shape_of(&f->window);
+ALWAYS_INLINE void put_lanes(struct input_field *f, struct sums sums, const uint8_t *x, int8_t *dx) {
+    struct sums raised = raised_sums(f, sums);
+    if (f->neighbours) {
+        put_errors(&f->output, raised, x, dx);
+    } else {
+        struct sums copy = raised;
+        put_some(f, &copy, x, dx);
+    }
+}
+#else
+static inline void put_lanes(struct input_field *f, struct sums sums, const uint8_t *x, int8_t *dx) {
+    put_error(&f->output, raised_sums(f, sums).lane[0], x, dx);
+}
+#endif
+
+#if LANES == 1
+/* All but the last one of an odd number of columns. */
+__attribute__((noinline)) static void input_neighbours(struct input_field *f) {
+    int32_t step = f->window.map_column;
+    int32_t next_row = f->window.map_row - 2 * step;
     for (int32_t row = 0; row < f->rows; row++) {
         const uint8_t *map = f->window.map + row * f->map_row;
         const uint8_t *x = f->x + row * f->x_row;
         int8_t *dx = f->dx + row * f->x_row;
-        for (int32_t n = f->columns; n > 0; n--) {
-            put_lanes(f, add_window((struct sums){{0}}, shape, &f->window, map, true), x, dx);
-            map += f->map_column;
-            x += f->x_column;
-            dx += f->x_column;
+        for (int32_t n = f->columns; n > 1; n -= 2) {
+            int32_t first = f->start.lane[0];
+            int32_t second = first;
+            add_neighbours(&first, &second, &f->window, next_row, map, true);
+            put_lanes(f, (struct sums){{first}}, x, dx);
+            put_lanes(f, (struct sums){{second}}, x + f->x_column, dx + f->x_column);
+            map += 2 * step;
+            x += 2 * f->x_column;
+            dx += 2 * f->x_column;
         }
+    }
+    int32_t done = f->columns & -2;
+    f->window.map += done * step;
+    f->x += done * f->x_column;
+    f->dx += done * f->x_column;
+    f->columns -= done;
+}
+#endif
+
+/* n inputs, steps apart. */
+__attribute__((noinline)) static void input_line(struct input_field *f, const uint8_t *map, const uint8_t *x,
+                                                 int8_t *dx, int32_t n) {
+    enum shape shape = shape_of(&f->window);
+    for (; n > 0; n--) {
+        put_lanes(f, add_window(f->start, shape, &f->window, map, true), x, dx);
+        map += f->map_step;
+        x += f->x_step;
+        dx += f->x_step;
     }
 }
 
-/* Inputs of one phase along both axes. e: at the block's first column; x, dx: at the phase's first input. f: without
- * what belongs to a window. */
-static void phase_backward_input(const struct fqt_geometry *g, struct phase row, struct line down, struct phase column,
-                                 struct line across, const lane_weight *weights, const int8_t *e, const uint8_t *x,
-                                 int8_t *dx, struct input_field *f) {
-    int32_t left = across.left;
+static void input_field(struct input_field *f) {
+#if LANES == 1
+    if (are_neighbours(&f->window, f->map_column)) {
+        input_neighbours(f);
+    }
+#endif
+    bool down = f->columns == 1; /* one line of them, then */
+    f->map_step = down ? f->map_row : f->map_column;
+    f->x_step = down ? f->x_row : f->x_column;
+    for (int32_t row = 0; f->columns > 0 && row < (down ? 1 : f->rows); row++) {
+        int32_t at = row * f->x_row;
+        input_line(f, f->window.map + row * f->map_row, f->x + at, f->dx + at, down ? f->rows : f->columns);
+    }
+}
+
+/* Inputs of one phase along both axes. e: at the block's first column; x, dx: at the phase's first input; weights: the
+ * phase's. f: without what belongs to a window. */
+static void phase_backward_input(struct line down, struct line across, const lane_weight *weights, const int8_t *e,
+                                 const uint8_t *x, int8_t *dx, struct input_field *f) {
+    f->window.w_row = across.taps;
     while (down.left > 0) {
         struct run v = next_run(&down);
         struct line line = across;
-        int32_t tap_row = row.tap + v.taps.first * g->stride_h;
-        f->rows = v.n;
-        f->window.rows = v.taps.last - v.taps.first;
+        int32_t at = 0;
         while (line.left > 0) {
-            int32_t at = (left - line.left) * f->x_column;
             struct run h = next_run(&line);
+            f->rows = v.n;
             f->columns = h.n;
+            f->window.rows = v.taps.last - v.taps.first;
             f->window.columns = h.taps.last - h.taps.first;
             f->window.map = (const uint8_t *)e + v.taps.in * f->map_row + h.taps.in * f->map_column;
-            f->window.w = weights + tap_row * g->kernel_w + column.tap + h.taps.first * g->stride_w;
+            f->window.w = weights + v.taps.first * across.taps + h.taps.first;
             f->x = x + at;
             f->dx = dx + at;
             input_field(f);
+            at += h.n * f->x_column;
         }
         x += v.n * f->x_row;
         dx += v.n * f->x_row;
@@ -504,13 +573,14 @@ static void block_backward_input(const struct fqt_geometry *g, const lane_weight
                 column.output, 1, divided_up(g->in_w - ix, g->stride_w), column.taps, g->dilation_w, g->out_w,
             };
             int32_t at = (iy * g->in_w + ix) * g->in_c;
-            phase_backward_input(g, row, down, column, across, weights, e, x + at, dx + at, f);
+            const lane_weight *first = weights + row.before * g->kernel_w + row.taps * column.before;
+            phase_backward_input(down, across, first, e, x + at, dx + at, f);
         }
     }
 }
 
 /* The errors of inputs that no kept channel reads. */
-static int32_t others_backward_input(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
+__attribute__((noinline)) static int32_t others_backward_input(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
                                      const struct fqt_channels *kept, const uint8_t *x, int8_t *dx) {
     int32_t largest = 0;
     for (int32_t p = g->in_h * g->in_w; p > 0; p--) {
@@ -548,26 +618,27 @@ int32_t fqt_depthwise_blocked_backward_input(const struct fqt_geometry *g, const
     struct input_field f = {
         .window.map_row = g->dilation_h * g->out_w * columns,
         .window.map_column = g->dilation_w * columns,
-        .window.w_row = g->stride_h * g->kernel_w,
-        .window.w_column = g->stride_w,
         .map_row = g->out_w * columns,
         .map_column = columns,
         .x_row = g->stride_h * g->in_w * g->in_c,
         .x_column = g->stride_w * g->in_c,
-        .output = error_output_of(q),
     };
+    set_error_output(&f.output, q);
     for (int32_t j = 0; j < columns; j += LANES) {
         struct block b = block_at(j, columns, kept);
         lane_weight weights[LANE_TAPS];
-        unpack_weights(g, &b, q->grids, q->zero_w, w, true, weights);
+        unpack_phases(g, &b, q->grids, q->zero_w, w, weights);
         f.from = b.from;
         f.to = b.to;
         f.neighbours = kept == NULL && b.from == 0 && !q->accumulate && f.output.passing > 0 && f.output.first < 256;
+        f.scaled = false;
         for (int32_t i = 0; i < LANES; i++) {
             f.channel[i] = b.channel[i];
-            f.output.factor[i] = q->factors[fqt_grid_index(q->grids, b.channel[i])];
+            f.factor[i] = q->factors[fqt_grid_index(q->grids, b.channel[i])];
+            f.scaled |= f.factor[i] != 1;
         }
-        block_backward_input(g, weights, e + b.first, x, dx, &f);
+        f.start = f.scaled ? (struct sums){{0}} : sums_of(f.output.half);
+        block_backward_input(g, weights, e + b.first, x + b.channel[0], dx + b.channel[0], &f);
     }
     return kept == NULL ? f.output.largest : fqt_max(f.output.largest, others_backward_input(g, q, kept, x, dx));
 }

@@ -33,7 +33,7 @@ struct lane_window {
     const lane_weight *w;
     int32_t rows, columns;
     int32_t map_row, map_column;
-    int32_t w_row, w_column;
+    int32_t w_row;
 };
 
 #if LANES == 4
@@ -56,8 +56,14 @@ static inline struct sums add_multiple(struct sums s, int32_t value, lane_weight
     return add_pairs(s, pair, pair, w);
 }
 
-static inline struct sums scaled(struct sums s, const int32_t *factor) {
-    return (struct sums){{s.lane[0] * factor[0], s.lane[1] * factor[1], s.lane[2] * factor[2], s.lane[3] * factor[3]}};
+static inline struct sums sums_of(int32_t value) {
+    return (struct sums){{value, value, value, value}};
+}
+
+/* s * factor + half. */
+static inline struct sums scaled(struct sums s, const int32_t *factor, int32_t half) {
+    return (struct sums){{s.lane[0] * factor[0] + half, s.lane[1] * factor[1] + half, s.lane[2] * factor[2] + half,
+                          s.lane[3] * factor[3] + half}};
 }
 
 /* s + products of four bytes and weights. */
@@ -158,8 +164,13 @@ static inline struct sums add_multiple(struct sums s, int32_t value, lane_weight
     return (struct sums){{s.lane[0] + value * w}};
 }
 
-static inline struct sums scaled(struct sums s, const int32_t *factor) {
-    return (struct sums){{s.lane[0] * factor[0]}};
+static inline struct sums sums_of(int32_t value) {
+    return (struct sums){{value}};
+}
+
+/* s * factor + half. */
+static inline struct sums scaled(struct sums s, const int32_t *factor, int32_t half) {
+    return (struct sums){{s.lane[0] * factor[0] + half}};
 }
 
 #if defined(__ARM_ARCH_6M__) && defined(__OPTIMIZE__)
@@ -231,13 +242,19 @@ static inline struct sums add_products(struct sums s, int32_t n, const int8_t *e
 #endif
 
 /* Shapes that have loops of their own. */
-enum shape { SHAPE_3X3, SHAPE_ROWS_OF_3, SHAPE_ROWS_OF_2, SHAPE_ANY };
+enum shape { SHAPE_3X3, SHAPE_ROWS_OF_3, SHAPE_ROWS_OF_2, SHAPE_ROWS_OF_1, SHAPE_ANY };
 
 static inline enum shape shape_of(const struct lane_window *p) {
-    if (p->w_column != 1 || p->columns < 2 || p->columns > 3) {
+    switch (p->columns) {
+    case 1:
+        return SHAPE_ROWS_OF_1;
+    case 2:
+        return SHAPE_ROWS_OF_2;
+    case 3:
+        return p->rows == 3 && p->w_row == 3 ? SHAPE_3X3 : SHAPE_ROWS_OF_3;
+    default:
         return SHAPE_ANY;
     }
-    return p->columns == 2 ? SHAPE_ROWS_OF_2 : p->rows == 3 && p->w_row == 3 ? SHAPE_3X3 : SHAPE_ROWS_OF_3;
 }
 
 /* n neighbours in each row; n is a constant. */
@@ -255,18 +272,15 @@ ALWAYS_INLINE struct sums add_rows(struct sums s, int32_t n, const struct lane_w
 ALWAYS_INLINE struct sums add_any(struct sums s, const struct lane_window *p, const uint8_t *map, bool is_signed) {
     const lane_weight *w = p->w;
     int32_t left = p->columns;
-    for (; p->w_column == 1 && left >= 3; left -= 3) {
+    for (; left >= 3; left -= 3) {
         s = add_rows(s, 3, p, map, w, is_signed);
         map += 3 * p->map_column;
         w += 3;
     }
-    if (p->w_column == 1 && left == 2) {
-        return add_rows(s, 2, p, map, w, is_signed);
-    }
     for (; left > 0; left--) {
         s = add_rows(s, 1, p, map, w, is_signed);
         map += p->map_column;
-        w += p->w_column;
+        w++;
     }
     return s;
 }
@@ -283,14 +297,17 @@ __attribute__((noinline)) static void add_any_i8(struct sums *s, const struct la
 /* s + products of a window's values and weights. */
 ALWAYS_INLINE struct sums add_window(struct sums s, enum shape shape, const struct lane_window *p, const uint8_t *map,
                                      bool is_signed) {
-    if (shape == SHAPE_3X3) {
+    if (LANES == 4 && shape == SHAPE_3X3) {
         return add_taps(s, 9, map, p->map_column, p->map_row, p->w, is_signed);
     }
-    if (shape == SHAPE_ROWS_OF_3) {
+    if (shape <= SHAPE_ROWS_OF_3) {
         return add_rows(s, 3, p, map, p->w, is_signed);
     }
     if (shape == SHAPE_ROWS_OF_2) {
         return add_rows(s, 2, p, map, p->w, is_signed);
+    }
+    if (shape == SHAPE_ROWS_OF_1) {
+        return add_rows(s, 1, p, map, p->w, is_signed);
     }
     if (is_signed) {
         add_any_i8(&s, p, map);
@@ -365,7 +382,7 @@ ALWAYS_INLINE void add_neighbours(int32_t *first, int32_t *second, const struct 
 #if LANES == 1
 /* Whether add_neighbours() does windows `step` apart. */
 static inline bool are_neighbours(const struct lane_window *p, int32_t step) {
-    return p->columns == 3 && p->w_column == 1 && p->w_row == 3 && p->map_column == step;
+    return p->columns == 3 && p->w_row == 3 && p->map_column == step;
 }
 #endif
 

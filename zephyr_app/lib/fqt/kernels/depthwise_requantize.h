@@ -22,6 +22,10 @@ static inline struct lane_requantizer lane_requantizer_of(struct fqt_requantizer
     return (struct lane_requantizer){r.pre, (int32_t)((uint32_t)r.mantissa << (32 - r.post))};
 }
 
+static inline int32_t lane_requantize(struct lane_requantizer r, int32_t raised) {
+    return add_high_product(0, raised >> r.shift, r.multiplier);
+}
+
 #if defined(__ARM_FEATURE_SIMD32) && defined(__OPTIMIZE__)
 /* Bytes of two lanes in r4 and r6. A block, because gcc loads one by one. */
 #define LANE_PAIR(a, b)                                                                                             \
@@ -76,11 +80,11 @@ static inline int32_t lane_requantize(struct lane_requantizer r, int32_t raised)
     return (fqt_saturate_16(raised >> r.shift) * r.mantissa + r.offset) >> r.post;
 }
 
+#endif
+
 /* min(max(x, 0), range). */
 static inline uint32_t lane_limit(int32_t x, uint32_t range) {
     return (uint32_t)x <= range ? (uint32_t)x : ~(uint32_t)(x >> 31) & range;
 }
-
-#endif
 
 #endif
