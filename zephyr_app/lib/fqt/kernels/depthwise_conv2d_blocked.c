@@ -204,6 +204,7 @@ __attribute__((noinline)) static void forward_neighbours(struct forward_field *f
 __attribute__((noinline)) static void forward_line(struct forward_field *f, const uint8_t *map, uint8_t *y, int32_t n) {
     enum shape shape = shape_of(&f->window);
     for (; n > 0; n--) {
+        KEEP_ONE_LOOP(shape);
         put_outputs(f, add_window(f->start, shape, &f->window, map, false), y);
         map += f->map_step;
         y += f->y_step;
@@ -513,6 +514,7 @@ __attribute__((noinline)) static void input_line(struct input_field *f, const ui
                                                  int8_t *dx, int32_t n) {
     enum shape shape = shape_of(&f->window);
     for (; n > 0; n--) {
+        KEEP_ONE_LOOP(shape);
         put_lanes(f, add_window(f->start, shape, &f->window, map, true), x, dx);
         map += f->map_step;
         x += f->x_step;

@@ -8,6 +8,7 @@
 #include "packed_pairs.h"
 
 #define LANE_TAPS 25 /* largest kernel whose weights are unpacked on the stack */
+#define KEEP_ONE_LOOP(shape) __asm__("" : "+r"(shape)) /* gcc would make one for each shape */
 #define ALWAYS_INLINE __attribute__((always_inline)) static inline
 
 #ifdef FQT_PAIRED
@@ -277,12 +278,7 @@ ALWAYS_INLINE struct sums add_any(struct sums s, const struct lane_window *p, co
         map += 3 * p->map_column;
         w += 3;
     }
-    for (; left > 0; left--) {
-        s = add_rows(s, 1, p, map, w, is_signed);
-        map += p->map_column;
-        w++;
-    }
-    return s;
+    return left == 0 ? s : left == 1 ? add_rows(s, 1, p, map, w, is_signed) : add_rows(s, 2, p, map, w, is_signed);
 }
 
 /* Functions of their own: the registers are for their loops. */
@@ -297,10 +293,10 @@ __attribute__((noinline)) static void add_any_i8(struct sums *s, const struct la
 /* s + products of a window's values and weights. */
 ALWAYS_INLINE struct sums add_window(struct sums s, enum shape shape, const struct lane_window *p, const uint8_t *map,
                                      bool is_signed) {
-    if (LANES == 4 && shape == SHAPE_3X3) {
+    if (shape == SHAPE_3X3) {
         return add_taps(s, 9, map, p->map_column, p->map_row, p->w, is_signed);
     }
-    if (shape <= SHAPE_ROWS_OF_3) {
+    if (shape == SHAPE_ROWS_OF_3) {
         return add_rows(s, 3, p, map, p->w, is_signed);
     }
     if (shape == SHAPE_ROWS_OF_2) {
@@ -309,12 +305,13 @@ ALWAYS_INLINE struct sums add_window(struct sums s, enum shape shape, const stru
     if (shape == SHAPE_ROWS_OF_1) {
         return add_rows(s, 1, p, map, p->w, is_signed);
     }
+    struct sums sums = s; /* s stays in registers */
     if (is_signed) {
-        add_any_i8(&s, p, map);
+        add_any_i8(&sums, p, map);
     } else {
-        add_any_u8(&s, p, map);
+        add_any_u8(&sums, p, map);
     }
-    return s;
+    return sums;
 }
 
 #if defined(__ARM_ARCH_6M__) && defined(__OPTIMIZE__)
