@@ -8,6 +8,7 @@
 
 #ifdef FQT_BLOCKS
 
+#include "depthwise_gradients.h"
 #include "depthwise_requantize.h"
 
 #include <string.h>
@@ -672,29 +673,105 @@ static void add_bias_gradients(const struct fqt_geometry *g, const struct block 
     }
 }
 
+/* A block's share of the work. */
+struct gradient_block {
+    const struct fqt_geometry *g;
+    const int8_t *e; /* at the block's first column of `columns` */
+    const uint8_t *x;
+    int32_t columns, zero_x;
+    const struct block *b;
+};
+
+static const int8_t *errors_at(const struct gradient_block *p, int32_t oy, int32_t ox) {
+    return p->e + (oy * p->g->out_w + ox) * p->columns;
+}
+
+/* Of outputs first..last-1 in all rows. v, h: the tap's. */
+static struct sums add_columns(const struct gradient_block *p, struct sums sums, struct span v, struct span h,
+                               int32_t first, int32_t last) {
+    const struct fqt_geometry *g = p->g;
+    const int8_t *e = errors_at(p, v.first, first);
+    const uint8_t *x = p->x + (v.in * g->in_w + h.in + (first - h.first) * g->stride_w) * g->in_c;
+    int32_t e_row = g->out_w * p->columns;
+    int32_t x_row = g->stride_h * g->in_w * g->in_c;
+    if (last - first == 1) {
+        return add_products(sums, v.last - v.first, e, e_row, x, x_row, p->b->channel, p->zero_x);
+    }
+    for (int32_t oy = v.first; oy < v.last; oy++) {
+        sums = add_products(sums, last - first, e, p->columns, x, g->stride_w * g->in_c, p->b->channel, p->zero_x);
+        e += e_row;
+        x += x_row;
+    }
+    return sums;
+}
+
+static struct span columns_of_tap(const struct fqt_geometry *g, int32_t kx) {
+    return span_of(kx, g->stride_w, g->pad_left, g->dilation_w, g->in_w, g->out_w);
+}
+
+/* Of outputs that have taps kx.. all three inside, from h.first on, which is the first tap's . */
+static void add_three(const struct gradient_block *p, struct sums sums[3], struct span v, struct span h,
+                         int32_t last) {
+    const struct fqt_geometry *g = p->g;
+    struct gradient_rows rows = {
+        .e = errors_at(p, v.first, h.first),
+        .x = p->x + (v.in * g->in_w + h.in) * g->in_c + p->b->channel[0],
+        .e_step = p->columns,
+        .x_step = g->stride_w * g->in_c,
+        .e_row = g->out_w * p->columns,
+        .x_row = g->stride_h * g->in_w * g->in_c,
+        .e_columns = (last - h.first) * p->columns,
+        .rows = v.last - v.first,
+        .offset = -p->zero_x,
+    };
+    add_three_taps(&rows);
+    for (int32_t i = 0; i < 3; i++) {
+        sums[i] = rows.sums[i];
+    }
+}
+
+static void add_gradients(const struct gradient_block *p, struct sums sums, int32_t ky, int32_t kx, int32_t factor,
+                          int32_t *gradient) {
+    const struct fqt_geometry *g = p->g;
+    for (int32_t i = p->b->from; i < p->b->to; i++) {
+        gradient[(p->b->channel[i] * g->kernel_h + ky) * g->kernel_w + kx] += sums.lane[i] * factor;
+    }
+}
+
+/* Three taps of a row at once, if they can. */
+static void add_row_of_taps(const struct gradient_block *p, int32_t ky, int32_t factor, int32_t *gradient) {
+    const struct fqt_geometry *g = p->g;
+    struct span v = span_of(ky, g->stride_h, g->pad_top, g->dilation_h, g->in_h, g->out_h);
+    for (int32_t kx = 0; kx < g->kernel_w;) {
+        struct span first = columns_of_tap(g, kx);
+        struct span last = columns_of_tap(g, kx + 2);
+        bool three = g->kernel_w - kx >= 3 && g->stride_w == g->dilation_w && v.first < v.last &&
+                     first.first < last.last && have_three_taps(p->b->channel, p->columns, g->stride_w * g->in_c);
+        struct sums sums[3] = {{{0}}};
+        if (three) {
+            add_three(p, sums, v, first, last.last);
+        }
+        for (int32_t i = 0; i < (three ? 3 : 1); i++, kx++) {
+            struct span h = columns_of_tap(g, kx);
+            sums[i] = add_columns(p, sums[i], v, h, h.first, three ? first.first : h.last);
+            if (three) {
+                sums[i] = add_columns(p, sums[i], v, h, last.last, h.last);
+            }
+            add_gradients(p, sums[i], ky, kx, factor, gradient);
+        }
+    }
+}
+
 void fqt_depthwise_blocked_backward_weight(const struct fqt_geometry *g, int32_t zero_x, int32_t fraction_bits,
                                            const int8_t *e, const uint8_t *x, int32_t *gradient, int32_t *bias_gradient,
                                            const struct fqt_channels *kept) {
     int32_t columns = fqt_n_kept(kept, g->out_c);
     for (int32_t j = 0; j < columns; j += LANES) {
         struct block b = block_at(j, columns, kept);
+        struct gradient_block p = {g, e + b.first, x, columns, zero_x, &b};
         add_bias_gradients(g, &b, e + b.first, columns, bias_gradient);
         for (int32_t ky = 0; ky < g->kernel_h; ky++) {
-            struct span v = span_of(ky, g->stride_h, g->pad_top, g->dilation_h, g->in_h, g->out_h);
-            for (int32_t kx = 0; kx < g->kernel_w; kx++) {
-                struct span h = span_of(kx, g->stride_w, g->pad_left, g->dilation_w, g->in_w, g->out_w);
-                struct sums sums = {{0}};
-                for (int32_t oy = v.first; oy < v.last; oy++) {
-                    const int8_t *errors = e + (oy * g->out_w + h.first) * columns + b.first;
-                    const uint8_t *inputs = x + ((v.in + (oy - v.first) * g->stride_h) * g->in_w + h.in) * g->in_c;
-                    sums = add_products(sums, h.last - h.first, errors, columns, inputs, g->stride_w * g->in_c,
-                                        b.channel, zero_x);
-                }
-                for (int32_t i = b.from; i < b.to; i++) {
-                    int32_t weight = (b.channel[i] * g->kernel_h + ky) * g->kernel_w + kx;
-                    gradient[weight] += sums.lane[i] * (1 << fraction_bits);
-                }
-            }
+            add_row_of_taps(&p, ky, 1 << fraction_bits, gradient);
         }
     }
 }

@@ -128,32 +128,6 @@ ALWAYS_INLINE struct sums add_taps(struct sums s, int32_t n, const uint8_t *map,
 }
 #endif
 
-/* s + products of n errors with inputs without their zero point; lane i's are at x[at[i]]. */
-static inline struct sums add_products(struct sums s, int32_t n, const int8_t *e, int32_t e_step, const uint8_t *x,
-                                       int32_t x_step, const int32_t *at, int32_t zero) {
-    uint32_t offset = pair_of(-zero, -zero);
-    bool neighbours = at[3] - at[0] == 3;
-    x += at[0];
-    for (; neighbours && n > 0; n--) {
-        uint32_t inputs = packed_load(x);
-        lane_weight factors = {even_pair_u8(offset, inputs), odd_pair_u8(offset, inputs)};
-        s = add_word(s, packed_load(e), factors, true);
-        e += e_step;
-        x += x_step;
-    }
-    int32_t at_1 = at[1] - at[0];
-    int32_t at_2 = at[2] - at[0];
-    int32_t at_3 = at[3] - at[0];
-    for (; n > 0; n--) {
-        lane_weight factors = {even_pair_u8(offset, x[0] | (uint32_t)x[at_2] << 16),
-                               even_pair_u8(offset, x[at_1] | (uint32_t)x[at_3] << 16)};
-        s = add_word(s, packed_load(e), factors, true);
-        e += e_step;
-        x += x_step;
-    }
-    return s;
-}
-
 #else
 
 static inline lane_weight lane_weight_of(const int32_t *w) {
@@ -222,23 +196,6 @@ ALWAYS_INLINE struct sums add_taps(struct sums s, int32_t n, const uint8_t *map,
     return s;
 }
 #endif
-
-/* s + products of n errors with inputs without their zero point, which are at x[at[0]]. */
-static inline struct sums add_products(struct sums s, int32_t n, const int8_t *e, int32_t e_step, const uint8_t *x,
-                                       int32_t x_step, const int32_t *at, int32_t zero) {
-    int32_t sum = s.lane[0];
-    x += at[0];
-    for (; n >= 2; n -= 2) {
-        sum += e[0] * (x[0] - zero);
-        sum += e[e_step] * (x[x_step] - zero);
-        e += 2 * e_step;
-        x += 2 * x_step;
-    }
-    if (n > 0) {
-        sum += e[0] * (x[0] - zero);
-    }
-    return (struct sums){{sum}};
-}
 
 #endif
 
