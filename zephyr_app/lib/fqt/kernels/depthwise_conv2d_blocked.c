@@ -661,18 +661,6 @@ static struct span span_of(int32_t tap, int32_t stride, int32_t pad, int32_t dil
     return (struct span){first, last, origin + first * stride};
 }
 
-/* The bias gradient is that of a weight whose input is always 1. */
-static void add_bias_gradients(const struct fqt_geometry *g, const struct block *b, const int8_t *e, int32_t columns,
-                               int32_t *bias_gradient) {
-    static const uint8_t ones[4] = {1, 1, 1, 1};
-    static const int32_t at[4] = {0, 1, 2, 3};
-    struct sums sums = {{0}};
-    sums = add_products(sums, g->out_h * g->out_w, e, columns, ones, 0, at, 0);
-    for (int32_t i = b->from; i < b->to; i++) {
-        bias_gradient[b->channel[i]] += sums.lane[i];
-    }
-}
-
 /* A block's share of the work. */
 struct gradient_block {
     const struct fqt_geometry *g;
@@ -690,6 +678,9 @@ static const int8_t *errors_at(const struct gradient_block *p, int32_t oy, int32
 static struct sums add_columns(const struct gradient_block *p, struct sums sums, struct span v, struct span h,
                                int32_t first, int32_t last) {
     const struct fqt_geometry *g = p->g;
+    if (first >= last) {
+        return sums;
+    }
     const int8_t *e = errors_at(p, v.first, first);
     const uint8_t *x = p->x + (v.in * g->in_w + h.in + (first - h.first) * g->stride_w) * g->in_c;
     int32_t e_row = g->out_w * p->columns;
@@ -769,7 +760,10 @@ void fqt_depthwise_blocked_backward_weight(const struct fqt_geometry *g, int32_t
     for (int32_t j = 0; j < columns; j += LANES) {
         struct block b = block_at(j, columns, kept);
         struct gradient_block p = {g, e + b.first, x, columns, zero_x, &b};
-        add_bias_gradients(g, &b, e + b.first, columns, bias_gradient);
+        struct sums errors = add_errors((struct sums){{0}}, g->out_h * g->out_w, e + b.first, columns);
+        for (int32_t i = b.from; i < b.to; i++) {
+            bias_gradient[b.channel[i]] += errors.lane[i];
+        }
         for (int32_t ky = 0; ky < g->kernel_h; ky++) {
             add_row_of_taps(&p, ky, 1 << fraction_bits, gradient);
         }

@@ -16,6 +16,19 @@ struct gradient_rows {
     struct sums sums[3];
 };
 
+/* s + n errors of each lane. */
+static inline struct sums add_errors(struct sums s, int32_t n, const int8_t *e, int32_t e_step) {
+    for (; n > 0; n--) {
+#if LANES == 4
+        s = add_word(s, packed_load(e), (lane_weight){pair_of(1, 1), pair_of(1, 1)}, true);
+#else
+        s.lane[0] += *e;
+#endif
+        e += e_step;
+    }
+    return s;
+}
+
 #if LANES == 4
 
 /* s + products of n errors with inputs without their zero point; lane i's are at x[at[i]]. */
@@ -44,6 +57,85 @@ static inline struct sums add_products(struct sums s, int32_t n, const int8_t *e
     return s;
 }
 
+#if defined(__ARM_FEATURE_SIMD32)
+/* The inputs x0 and x1 are there already, and stay for the next outputs' taps. */
+#define THREE_TAPS(x0, x1, x2, turn)                                                                                   \
+    "ldr " x2 ", [r0, r1]\n"                                                                                           \
+    "ldr lr, [r0]\n"                                                                                                   \
+    "add r0, r2\n"                                                                                                     \
+    "uxtab16 " x2 ", r3, " x2 turn "\n"                                                                                \
+    "sxtb16 lr, lr" turn "\n"                                                                                          \
+    "smlabb r4, lr, " x0 ", r4\n"                                                                                      \
+    "smlatt r7, lr, " x0 ", r7\n"                                                                                      \
+    "smlabb r5, lr, " x1 ", r5\n"                                                                                      \
+    "smlatt r8, lr, " x1 ", r8\n"                                                                                      \
+    "smlabb r6, lr, " x2 ", r6\n"                                                                                      \
+    "smlatt r9, lr, " x2 ", r9\n"                                                                                      \
+    "ldr lr, [sp]\n"                                                                                                   \
+    "cmp r0, lr\n"
+/* Two lanes, in the bottom and the top of pairs. r0 errors, r1 from them to the third tap's input, r2 step, r3 offsets,
+ * r4-r9 sums. Stack: end of the row; first error of the next, from there to its input; rows left; p; r7. */
+#define THREE_TAPS_OF_PAIRS(turn, bottom0, bottom1, bottom2, top0, top1, top2)                                         \
+    __asm__ volatile("push {r0, r7}\n"                                                                                 \
+                     "sub sp, #16\n"                                                                                   \
+                     "ldrd r1, r2, [r0]\n"                                                                             \
+                     "sub r2, r2, r1\n"                                                                                \
+                     "ldr r3, [r0, #28]\n"                                                                             \
+                     "strd r1, r2, [sp, #4]\n"                                                                         \
+                     "str r3, [sp, #12]\n"                                                                             \
+                     "ldr r2, [r0, #8]\n"                                                                              \
+                     "ldr r3, [r0, #32]\n"                                                                             \
+                     "pkhbt r3, r3, r3, lsl #16\n"                                                                     \
+                     "ldr r4, [r0, #" bottom0 "]\n"                                                                    \
+                     "ldr r5, [r0, #" bottom1 "]\n"                                                                    \
+                     "ldr r6, [r0, #" bottom2 "]\n"                                                                    \
+                     "ldr r7, [r0, #" top0 "]\n"                                                                       \
+                     "ldr r8, [r0, #" top1 "]\n"                                                                       \
+                     "ldr r9, [r0, #" top2 "]\n"                                                                       \
+                     "1:\n"                                                                                            \
+                     "ldr r12, [sp, #16]\n"                                                                            \
+                     "ldrd r0, r1, [sp, #4]\n"                                                                         \
+                     "ldrd r10, r11, [r12, #16]\n"                                                                     \
+                     "ldr lr, [r12, #24]\n"                                                                            \
+                     "add lr, r0\n"                                                                                    \
+                     "str lr, [sp]\n"                                                                                  \
+                     "sub r11, r11, r10\n"                                                                             \
+                     "add r10, r0\n"                                                                                   \
+                     "add r11, r1\n"                                                                                   \
+                     "strd r10, r11, [sp, #4]\n"                                                                       \
+                     "ldr r10, [r0, r1]\n"                                                                             \
+                     "uxtab16 r10, r3, r10" turn "\n"                                                                  \
+                     "add r1, r2\n"                                                                                    \
+                     "ldr r11, [r0, r1]\n"                                                                             \
+                     "uxtab16 r11, r3, r11" turn "\n"                                                                  \
+                     "add r1, r2\n"                                                                                    \
+                     "2:\n" THREE_TAPS("r10", "r11", "r12", turn) "beq 3f\n" THREE_TAPS("r11", "r12", "r10", turn)     \
+                         "beq 3f\n" THREE_TAPS("r12", "r10", "r11", turn) "bne 2b\n"                                   \
+                                                                           "3:\n"                                      \
+                                                                           "ldr r10, [sp, #12]\n"                      \
+                                                                           "subs r10, #1\n"                            \
+                                                                           "str r10, [sp, #12]\n"                      \
+                                                                           "bne 1b\n"                                  \
+                                                                           "ldr r0, [sp, #16]\n"                       \
+                                                                           "str r4, [r0, #" bottom0 "]\n"              \
+                                                                           "str r5, [r0, #" bottom1 "]\n"              \
+                                                                           "str r6, [r0, #" bottom2 "]\n"              \
+                                                                           "str r7, [r0, #" top0 "]\n"                 \
+                                                                           "str r8, [r0, #" top1 "]\n"                 \
+                                                                           "str r9, [r0, #" top2 "]\n"                 \
+                                                                           "add sp, #16\n"                             \
+                                                                           "pop {r0, r7}\n"                            \
+                     : "+r"(rows)                                                                                      \
+                     :                                                                                                 \
+                     : "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory")
+
+/* p->sums += products. */
+__attribute__((noinline)) static void add_three_taps(struct gradient_rows *p) {
+    register struct gradient_rows *rows __asm__("r0") = p;
+    THREE_TAPS_OF_PAIRS("", "36", "52", "68", "44", "60", "76");
+    THREE_TAPS_OF_PAIRS(", ror #8", "40", "56", "72", "48", "64", "80");
+}
+#else
 /* p->sums += products. */
 static void add_three_taps(struct gradient_rows *p) {
     static const int32_t at[4] = {0, 1, 2, 3};
@@ -56,6 +148,7 @@ static void add_three_taps(struct gradient_rows *p) {
         p->x += p->x_row;
     }
 }
+#endif
 
 /* Whether add_three_taps() does these steps. */
 static inline bool have_three_taps(const int32_t *channel, int32_t e_step, int32_t x_step) {
@@ -107,7 +200,7 @@ static inline bool have_three_taps(const int32_t *channel, int32_t e_step, int32
     "add r10, r0\n"                                                                                                    \
     "cmp r5, r7\n"
 
-/* p->sums += products. r5 errors, r7 their end, r6 inputs, r8-r10 sums; moves p to its end. */
+/* p->sums += products. r5 errors, r7 their end, r6 inputs, r8-r10 sums; e, x and rows go to the end. */
 __attribute__((noinline)) static void add_three_taps(struct gradient_rows *p) {
     register struct gradient_rows *rows __asm__("r0") = p;
     __asm__ volatile(
