@@ -760,7 +760,7 @@ void fqt_depthwise_blocked_backward_weight(const struct fqt_geometry *g, int32_t
     for (int32_t j = 0; j < columns; j += LANES) {
         struct block b = block_at(j, columns, kept);
         struct gradient_block p = {g, e + b.first, x, columns, zero_x, &b};
-        struct sums errors = add_errors((struct sums){{0}}, g->out_h * g->out_w, e + b.first, columns);
+        struct sums errors = sums_of_errors(g->out_h * g->out_w, e + b.first, columns);
         for (int32_t i = b.from; i < b.to; i++) {
             bias_gradient[b.channel[i]] += errors.lane[i];
         }

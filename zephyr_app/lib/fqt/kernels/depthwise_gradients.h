@@ -16,20 +16,17 @@ struct gradient_rows {
     struct sums sums[3];
 };
 
-/* s + n errors of each lane. */
-static inline struct sums add_errors(struct sums s, int32_t n, const int8_t *e, int32_t e_step) {
-    for (; n > 0; n--) {
 #if LANES == 4
+
+/* Sums of n errors. */
+static inline struct sums sums_of_errors(int32_t n, const int8_t *e, int32_t e_step) {
+    struct sums s = {{0}};
+    for (; n > 0; n--) {
         s = add_word(s, packed_load(e), (lane_weight){pair_of(1, 1), pair_of(1, 1)}, true);
-#else
-        s.lane[0] += *e;
-#endif
         e += e_step;
     }
     return s;
 }
-
-#if LANES == 4
 
 /* s + products of n errors with inputs without their zero point; lane i's are at x[at[i]]. */
 static inline struct sums add_products(struct sums s, int32_t n, const int8_t *e, int32_t e_step, const uint8_t *x,
@@ -156,6 +153,15 @@ static inline bool have_three_taps(const int32_t *channel, int32_t e_step, int32
 }
 
 #else
+
+/* Sums of n errors. */
+static inline struct sums sums_of_errors(int32_t n, const int8_t *e, int32_t e_step) {
+    int32_t sum = 0;
+    for (const int8_t *end = e + n * e_step; e != end; e += e_step) {
+        sum += *e;
+    }
+    return (struct sums){{sum}};
+}
 
 /* s + products of n errors with inputs without their zero point, which are at x[at[0]]. */
 static inline struct sums add_products(struct sums s, int32_t n, const int8_t *e, int32_t e_step, const uint8_t *x,
