@@ -12,7 +12,7 @@ struct lane_requantizer {
     int32_t shift, multiplier; /* of the upper half of a product */
 };
 
-/* Without saturation to 16 bits: its results lie beyond all bytes. Multipliers from 1/2 on do not fit. */
+/* Multipliers from 1/2 on do not fit. */
 static inline bool lane_requantizer_exists(struct fqt_requantizer r) {
     return r.post >= 16 || r.mantissa == 0;
 }
@@ -23,7 +23,7 @@ static inline struct lane_requantizer lane_requantizer_of(struct fqt_requantizer
 }
 
 static inline int32_t lane_requantize(struct lane_requantizer r, int32_t raised) {
-    return add_high_product(0, raised >> r.shift, r.multiplier);
+    return add_high_product(0, fqt_saturate_16(raised >> r.shift), r.multiplier);
 }
 
 #if defined(__ARM_FEATURE_SIMD32) && defined(__OPTIMIZE__)
@@ -37,7 +37,8 @@ static inline int32_t lane_requantize(struct lane_requantizer r, int32_t raised)
     "usat r4, #8, r4\n"                                                                                                \
     "usat r6, #8, r6\n"
 
-/* Four sums requantized and saturated. r: of each lane; zero: added to results. */
+/* Four sums requantized and saturated to bytes, beyond which is all that saturation to 16 bits before would change. r:
+ * of each lane; zero: added to results. */
 static inline uint32_t lane_bytes(const struct lane_requantizer *r, struct sums s, int32_t zero) {
     uint32_t word;
     __asm__(LANE_PAIR("s0", "s1") "orr %[word], r4, r6, lsl #8\n" LANE_PAIR("s2", "s3")
@@ -49,7 +50,8 @@ static inline uint32_t lane_bytes(const struct lane_requantizer *r, struct sums 
     return word;
 }
 #else
-/* Four sums requantized and saturated. r: of each lane; zero: added to results. */
+/* Four sums requantized and saturated to bytes, beyond which is all that saturation to 16 bits before would change. r:
+ * of each lane; zero: added to results. */
 static inline uint32_t lane_bytes(const struct lane_requantizer *r, struct sums s, int32_t zero) {
     uint32_t word = 0;
     for (int32_t i = 0; i < LANES; i++) {
