@@ -101,6 +101,7 @@ struct forward_field {
     int32_t rows, columns;
     int32_t map_row, map_column, y_row, y_column; /* steps */
     int32_t map_step, y_step;                     /* of a line */
+    int32_t next_map;                             /* from a window's third row */
     uint32_t lower, upper;                        /* a byte for each lane */
     uint32_t range;                               /* upper - lower */
 };
@@ -204,6 +205,12 @@ __attribute__((noinline)) static void forward_neighbours(struct forward_field *f
 /* n outputs, steps apart. A function of its own: the registers are for its loops. */
 __attribute__((noinline)) static void forward_line(struct forward_field *f, const uint8_t *map, uint8_t *y, int32_t n) {
     enum shape shape = shape_of(&f->window);
+    f->next_map = f->map_step - 2 * f->window.map_row;
+    for (; shape == SHAPE_3X3 && n > 0; n--) {
+        put_outputs(f, add_3x3(f->start, &f->window, &map, false), y);
+        map += f->next_map;
+        y += f->y_step;
+    }
     for (; n > 0; n--) {
         KEEP_ONE_LOOP(shape);
         put_outputs(f, add_window(f->start, shape, &f->window, map, false), y);
@@ -379,6 +386,7 @@ struct input_field {
     int32_t rows, columns;
     int32_t map_row, map_column, x_row, x_column; /* steps */
     int32_t map_step, x_step;                     /* of a line */
+    int32_t next_map;                             /* from a window's third row */
 };
 
 __attribute__((noinline)) static void set_error_output(struct error_output *o, const struct fqt_error_quantization *q) {
@@ -514,6 +522,16 @@ __attribute__((noinline)) static void input_neighbours(struct input_field *f) {
 __attribute__((noinline)) static void input_line(struct input_field *f, const uint8_t *map, const uint8_t *x,
                                                  int8_t *dx, int32_t n) {
     enum shape shape = shape_of(&f->window);
+#if LANES == 4
+    f->next_map = f->map_step - 2 * f->window.map_row;
+    for (; shape == SHAPE_3X3 && f->neighbours && n > 0; n--) {
+        struct sums sums = add_3x3(f->start, &f->window, &map, true);
+        put_errors(&f->output, raised_sums(f, sums), x, dx);
+        map += f->next_map;
+        x += f->x_step;
+        dx += f->x_step;
+    }
+#endif
     for (; n > 0; n--) {
         KEEP_ONE_LOOP(shape);
         put_lanes(f, add_window(f->start, shape, &f->window, map, true), x, dx);

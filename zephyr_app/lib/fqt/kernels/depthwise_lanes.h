@@ -7,6 +7,8 @@
 #include "blocks.h"
 #include "packed_pairs.h"
 
+#include <stddef.h>
+
 #define LANE_TAPS 25 /* largest kernel whose weights are unpacked on the stack */
 #define KEEP_ONE_LOOP(shape) __asm__("" : "+r"(shape)) /* gcc would make one for each shape */
 #define ALWAYS_INLINE __attribute__((always_inline)) static inline
@@ -85,20 +87,14 @@ static inline struct sums add_word(struct sums s, uint32_t bytes, lane_weight w,
     "smlatt %[s3], %[word], %[odd], %[s3]\n"
 #define LANE_2_TAPS(type, w0, w1) LANE_TAP(type, "", w0) LANE_TAP(type, ", %[step]", w1)
 #define LANE_3_TAPS(type, w0, w1, w2) LANE_2_TAPS(type, w0, w1) LANE_TAP(type, ", %[step], lsl #1", w2)
-#define LANE_9_TAPS(type)                                                                                              \
-    LANE_3_TAPS(type, "0", "8", "16")                                                                                  \
-    "add %[map], %[next_row]\n" LANE_3_TAPS(type, "24", "32",                                                          \
-                                            "40") "add %[map], %[next_row]\n" LANE_3_TAPS(type, "48", "56", "64")
 #define LANE_BLOCK(taps)                                                                                               \
     __asm__(taps                                                                                                       \
             : [s0] "+r"(s.lane[0]), [s1] "+r"(s.lane[1]), [s2] "+r"(s.lane[2]), [s3] "+r"(s.lane[3]),                  \
               [word] "=&r"(word), [pair] "=&r"(pair), [even] "=&r"(even), [odd] "=&r"(odd), [map] "+r"(map)            \
-            : [w] "r"(w), [step] "r"(step), [next_row] "r"(next_row)                                                   \
+            : [w] "r"(w), [step] "r"(step)                                                                             \
             : "memory")
 #define LANE_BLOCKS(type)                                                                                              \
-    if (n == 9) {                                                                                                      \
-        LANE_BLOCK(LANE_9_TAPS(type));                                                                                 \
-    } else if (n == 3) {                                                                                               \
+    if (n == 3) {                                                                                                      \
         LANE_BLOCK(LANE_3_TAPS(type, "0", "8", "16"));                                                                 \
     } else if (n == 2) {                                                                                               \
         LANE_BLOCK(LANE_2_TAPS(type, "0", "8"));                                                                       \
@@ -106,9 +102,9 @@ static inline struct sums add_word(struct sums s, uint32_t bytes, lane_weight w,
         LANE_BLOCK(LANE_TAP(type, "", "0"));                                                                           \
     }
 
-/* s + products of n = 1, 2, 3 or 9 taps and weights side by side; taps are three in a row. */
-ALWAYS_INLINE struct sums add_taps(struct sums s, int32_t n, const uint8_t *map, int32_t step, int32_t next_row,
-                                   const lane_weight *w, bool is_signed) {
+/* s + products of n = 1, 2 or 3 taps and weights side by side. */
+ALWAYS_INLINE struct sums add_taps(struct sums s, int32_t n, const uint8_t *map, int32_t step, const lane_weight *w,
+                                   bool is_signed) {
     uint32_t word, pair, even, odd;
     if (is_signed) {
         LANE_BLOCKS("s")
@@ -118,11 +114,11 @@ ALWAYS_INLINE struct sums add_taps(struct sums s, int32_t n, const uint8_t *map,
     return s;
 }
 #else
-/* s + products of n = 1, 2, 3 or 9 taps and weights side by side; taps are three in a row. */
-ALWAYS_INLINE struct sums add_taps(struct sums s, int32_t n, const uint8_t *map, int32_t step, int32_t next_row,
-                                   const lane_weight *w, bool is_signed) {
+/* s + products of n = 1, 2 or 3 taps and weights side by side. */
+ALWAYS_INLINE struct sums add_taps(struct sums s, int32_t n, const uint8_t *map, int32_t step, const lane_weight *w,
+                                   bool is_signed) {
     for (int32_t i = 0; i < n; i++) {
-        s = add_word(s, packed_load(map + i / 3 * next_row + i % 3 * step), w[i], is_signed);
+        s = add_word(s, packed_load(map + i * step), w[i], is_signed);
     }
     return s;
 }
@@ -154,18 +150,13 @@ static inline struct sums scaled(struct sums s, const int32_t *factor, int32_t h
 #define LANE_1_TAP(first, load) first LANE_PRODUCT
 #define LANE_2_TAPS(first, load) LANE_1_TAP(first, load) load " %[value], [%[map], %[step]]\n" LANE_PRODUCT
 #define LANE_3_TAPS(first, load) LANE_2_TAPS(first, load) load " %[value], [%[map], %[two_steps]]\n" LANE_PRODUCT
-#define LANE_9_TAPS(first, load)                                                                                       \
-    LANE_3_TAPS(first, load)                                                                                           \
-    "add %[map], %[next_row]\n" LANE_3_TAPS(first, load) "add %[map], %[next_row]\n" LANE_3_TAPS(first, load)
 #define LANE_BLOCK(taps)                                                                                               \
     __asm__(".syntax unified\n" taps                                                                                   \
             : [sum] "+r"(sum), [map] "+l"(map), [w] "+l"(w), [value] "=&l"(value), [weight] "=&l"(weight)              \
-            : [step] "l"(step), [two_steps] "l"(2 * step), [next_row] "r"(next_row)                                    \
+            : [step] "l"(step), [two_steps] "l"(2 * step)                                                           \
             : "cc", "memory")
 #define LANE_BLOCKS(first, load)                                                                                       \
-    if (n == 9) {                                                                                                      \
-        LANE_BLOCK(LANE_9_TAPS(first, load));                                                                          \
-    } else if (n == 3) {                                                                                               \
+    if (n == 3) {                                                                                                      \
         LANE_BLOCK(LANE_3_TAPS(first, load));                                                                          \
     } else if (n == 2) {                                                                                               \
         LANE_BLOCK(LANE_2_TAPS(first, load));                                                                          \
@@ -173,9 +164,9 @@ static inline struct sums scaled(struct sums s, const int32_t *factor, int32_t h
         LANE_BLOCK(LANE_1_TAP(first, load));                                                                           \
     }
 
-/* s + products of n = 1, 2, 3 or 9 taps and weights side by side; taps are three in a row. */
-ALWAYS_INLINE struct sums add_taps(struct sums s, int32_t n, const uint8_t *map, int32_t step, int32_t next_row,
-                                   const lane_weight *w, bool is_signed) {
+/* s + products of n = 1, 2 or 3 taps and weights side by side. */
+ALWAYS_INLINE struct sums add_taps(struct sums s, int32_t n, const uint8_t *map, int32_t step, const lane_weight *w,
+                                   bool is_signed) {
     uint32_t value, weight;
     int32_t sum = s.lane[0];
     if (is_signed) {
@@ -186,11 +177,11 @@ ALWAYS_INLINE struct sums add_taps(struct sums s, int32_t n, const uint8_t *map,
     return (struct sums){{sum}};
 }
 #else
-/* s + products of n = 1, 2, 3 or 9 taps and weights side by side; taps are three in a row. */
-ALWAYS_INLINE struct sums add_taps(struct sums s, int32_t n, const uint8_t *map, int32_t step, int32_t next_row,
-                                   const lane_weight *w, bool is_signed) {
+/* s + products of n = 1, 2 or 3 taps and weights side by side. */
+ALWAYS_INLINE struct sums add_taps(struct sums s, int32_t n, const uint8_t *map, int32_t step, const lane_weight *w,
+                                   bool is_signed) {
     for (int32_t i = 0; i < n; i++) {
-        const uint8_t *at = map + i / 3 * next_row + i % 3 * step;
+        const uint8_t *at = map + i * step;
         s.lane[0] += (is_signed ? *(const int8_t *)at : *at) * w[i];
     }
     return s;
@@ -215,11 +206,48 @@ static inline enum shape shape_of(const struct lane_window *p) {
     }
 }
 
+#if LANES == 4 && defined(__ARM_FEATURE_SIMD32) && defined(__OPTIMIZE__)
+/* Constants come from the window, at p: so a loop's own variables find registers. */
+#define LANE_3X3(type)                                                                                                 \
+    __asm__("ldr %[w], [%[p], #4]\n"                                                                                   \
+            "ldr %[step], [%[p], #20]\n" LANE_3_TAPS(type, "0", "8", "16") LANE_NEXT_ROW                               \
+                LANE_3_TAPS(type, "24", "32", "40") LANE_NEXT_ROW LANE_3_TAPS(type, "48", "56", "64")                  \
+            : [s0] "+r"(s.lane[0]), [s1] "+r"(s.lane[1]), [s2] "+r"(s.lane[2]), [s3] "+r"(s.lane[3]),                  \
+              [word] "=&r"(word), [pair] "=&r"(pair), [even] "=&r"(even), [odd] "=&r"(odd), [map] "+r"(*map),          \
+              [w] "=&r"(w), [step] "=&r"(step)                                                                         \
+            : [p] "r"(p)                                                                                               \
+            : "memory")
+#define LANE_NEXT_ROW "ldr %[word], [%[p], #16]\nadd %[map], %[word]\n"
+_Static_assert(offsetof(struct lane_window, w) == 4 && offsetof(struct lane_window, map_row) == 16 &&
+                   offsetof(struct lane_window, map_column) == 20,
+               "where LANE_3X3 finds them");
+
+/* s + products of a window of SHAPE_3X3; the map goes on by two rows. */
+ALWAYS_INLINE struct sums add_3x3(struct sums s, const struct lane_window *p, const uint8_t **map, bool is_signed) {
+    uint32_t word, pair, even, odd, w, step;
+    if (is_signed) {
+        LANE_3X3("s");
+    } else {
+        LANE_3X3("u");
+    }
+    return s;
+}
+#else
+/* s + products of a window of SHAPE_3X3; the map goes on by two rows. */
+ALWAYS_INLINE struct sums add_3x3(struct sums s, const struct lane_window *p, const uint8_t **map, bool is_signed) {
+    s = add_taps(s, 3, *map, p->map_column, p->w, is_signed);
+    *map += p->map_row;
+    s = add_taps(s, 3, *map, p->map_column, p->w + 3, is_signed);
+    *map += p->map_row;
+    return add_taps(s, 3, *map, p->map_column, p->w + 6, is_signed);
+}
+#endif
+
 /* n neighbours in each row; n is a constant. */
 ALWAYS_INLINE struct sums add_rows(struct sums s, int32_t n, const struct lane_window *p, const uint8_t *map,
                                    const lane_weight *w, bool is_signed) {
     for (int32_t row = p->rows; row > 0; row--) {
-        s = add_taps(s, n, map, p->map_column, 0, w, is_signed);
+        s = add_taps(s, n, map, p->map_column, w, is_signed);
         map += p->map_row;
         w += p->w_row;
     }
@@ -250,10 +278,7 @@ __attribute__((noinline)) static void add_any_i8(struct sums *s, const struct la
 /* s + products of a window's values and weights. */
 ALWAYS_INLINE struct sums add_window(struct sums s, enum shape shape, const struct lane_window *p, const uint8_t *map,
                                      bool is_signed) {
-    if (shape == SHAPE_3X3) {
-        return add_taps(s, 9, map, p->map_column, p->map_row, p->w, is_signed);
-    }
-    if (shape == SHAPE_ROWS_OF_3) {
+    if (shape == SHAPE_3X3 || shape == SHAPE_ROWS_OF_3) {
         return add_rows(s, 3, p, map, p->w, is_signed);
     }
     if (shape == SHAPE_ROWS_OF_2) {

@@ -26,28 +26,26 @@ static inline int32_t lane_requantize(struct lane_requantizer r, int32_t raised)
     return add_high_product(0, fqt_saturate_16(raised >> r.shift), r.multiplier);
 }
 
-#if defined(__ARM_FEATURE_SIMD32) && defined(__OPTIMIZE__)
-/* Bytes of two lanes in r4 and r6. A block, because gcc loads one by one. */
-#define LANE_PAIR(a, b)                                                                                             \
-    "ldmia %[r]!, {r4-r6, r8}\n"                                                                                       \
-    "asr r4, %[" a "], r4\n"                                                                                           \
-    "asr r6, %[" b "], r6\n"                                                                                           \
-    "smmlar r4, r4, r5, %[zero]\n"                                                                                     \
-    "smmlar r6, r6, r8, %[zero]\n"                                                                                     \
-    "usat r4, #8, r4\n"                                                                                                \
-    "usat r6, #8, r6\n"
+#if defined(__ARM_FEATURE_SIMD32)
+/* The byte of a lane in its sum's place. A block, because gcc loads one by one. */
+#define LANE_BYTE(sum, at)                                                                                             \
+    "ldrd %[shift], %[multiplier], [%[r], #" at "]\n"                                                                  \
+    "asr %[" sum "], %[" sum "], %[shift]\n"                                                                           \
+    "smmlar %[" sum "], %[" sum "], %[multiplier], %[zero]\n"                                                          \
+    "usat %[" sum "], #8, %[" sum "]\n"
 
 /* Four sums requantized and saturated to bytes, beyond which is all that saturation to 16 bits before would change. r:
  * of each lane; zero: added to results. */
 static inline uint32_t lane_bytes(const struct lane_requantizer *r, struct sums s, int32_t zero) {
-    uint32_t word;
-    __asm__(LANE_PAIR("s0", "s1") "orr %[word], r4, r6, lsl #8\n" LANE_PAIR("s2", "s3")
-            "orr %[word], %[word], r4, lsl #16\n"
-            "orr %[word], %[word], r6, lsl #24\n"
-            : [r] "+r"(r), [word] "=&r"(word)
-            : [s0] "r"(s.lane[0]), [s1] "r"(s.lane[1]), [s2] "r"(s.lane[2]), [s3] "r"(s.lane[3]), [zero] "r"(zero)
-            : "r4", "r5", "r6", "r8", "memory");
-    return word;
+    int32_t shift, multiplier;
+    __asm__(LANE_BYTE("s0", "0") LANE_BYTE("s1", "8") "orr %[s0], %[s0], %[s1], lsl #8\n" LANE_BYTE("s2", "16")
+                LANE_BYTE("s3", "24") "orr %[s0], %[s0], %[s2], lsl #16\n"
+                                      "orr %[s0], %[s0], %[s3], lsl #24\n"
+            : [s0] "+r"(s.lane[0]), [s1] "+r"(s.lane[1]), [s2] "+r"(s.lane[2]), [s3] "+r"(s.lane[3]),
+              [shift] "=&r"(shift), [multiplier] "=&r"(multiplier)
+            : [r] "r"(r), [zero] "r"(zero)
+            : "memory");
+    return (uint32_t)s.lane[0];
 }
 #else
 /* Four sums requantized and saturated to bytes, beyond which is all that saturation to 16 bits before would change. r:
