@@ -684,8 +684,9 @@ struct gradient_block {
     const struct fqt_geometry *g;
     const int8_t *e; /* at the block's first column of `columns` */
     const uint8_t *x;
-    int32_t columns, zero_x;
+    int32_t columns, zero_x, factor;
     const struct block *b;
+    bool three; /* whether add_three_taps() does its steps */
 };
 
 static const int8_t *errors_at(const struct gradient_block *p, int32_t oy, int32_t ox) {
@@ -718,56 +719,53 @@ static struct span columns_of_tap(const struct fqt_geometry *g, int32_t kx) {
     return span_of(kx, g->stride_w, g->pad_left, g->dilation_w, g->in_w, g->out_w);
 }
 
-/* Of outputs that have taps kx.. all three inside, from h.first on, which is the first tap's . */
-static void add_three(const struct gradient_block *p, struct sums sums[3], struct span v, struct span h,
-                         int32_t last) {
+static void add_gradients(const struct gradient_block *p, struct sums sums, int32_t ky, int32_t kx,
+                          int32_t *gradient) {
     const struct fqt_geometry *g = p->g;
+    for (int32_t i = p->b->from; i < p->b->to; i++) {
+        gradient[(p->b->channel[i] * g->kernel_h + ky) * g->kernel_w + kx] += sums.lane[i] * p->factor;
+    }
+}
+
+/* Taps kx.. of outputs first..last-1 at once, which have all three inside; of the other outputs one by one. */
+static void add_three(const struct gradient_block *p, struct span v, int32_t ky, int32_t kx, struct span h,
+                      int32_t last, int32_t *gradient) {
+    const struct fqt_geometry *g = p->g;
+    int32_t first = h.first;
     struct gradient_rows rows = {
-        .e = errors_at(p, v.first, h.first),
+        .e = errors_at(p, v.first, first),
         .x = p->x + (v.in * g->in_w + h.in) * g->in_c + p->b->channel[0],
         .e_step = p->columns,
         .x_step = g->stride_w * g->in_c,
         .e_row = g->out_w * p->columns,
         .x_row = g->stride_h * g->in_w * g->in_c,
-        .e_columns = (last - h.first) * p->columns,
+        .e_columns = (last - first) * p->columns,
         .rows = v.last - v.first,
         .offset = -p->zero_x,
     };
     add_three_taps(&rows);
     for (int32_t i = 0; i < 3; i++) {
-        sums[i] = rows.sums[i];
+        h = columns_of_tap(g, kx + i);
+        struct sums sums = add_columns(p, rows.sums[i], v, h, h.first, first);
+        add_gradients(p, add_columns(p, sums, v, h, last, h.last), ky, kx + i, gradient);
     }
 }
 
-static void add_gradients(const struct gradient_block *p, struct sums sums, int32_t ky, int32_t kx, int32_t factor,
-                          int32_t *gradient) {
-    const struct fqt_geometry *g = p->g;
-    for (int32_t i = p->b->from; i < p->b->to; i++) {
-        gradient[(p->b->channel[i] * g->kernel_h + ky) * g->kernel_w + kx] += sums.lane[i] * factor;
-    }
-}
-
-/* Three taps of a row at once, if they can. */
-static void add_row_of_taps(const struct gradient_block *p, int32_t ky, int32_t factor, int32_t *gradient) {
+static void add_row_of_taps(const struct gradient_block *p, int32_t ky, int32_t *gradient) {
     const struct fqt_geometry *g = p->g;
     struct span v = span_of(ky, g->stride_h, g->pad_top, g->dilation_h, g->in_h, g->out_h);
-    for (int32_t kx = 0; kx < g->kernel_w;) {
-        struct span first = columns_of_tap(g, kx);
-        struct span last = columns_of_tap(g, kx + 2);
-        bool three = g->kernel_w - kx >= 3 && g->stride_w == g->dilation_w && v.first < v.last &&
-                     first.first < last.last && have_three_taps(p->b->channel, p->columns, g->stride_w * g->in_c);
-        struct sums sums[3] = {{{0}}};
-        if (three) {
-            add_three(p, sums, v, first, last.last);
+    int32_t left = v.first < v.last ? g->kernel_w : 0;
+    for (int32_t kx = 0; left > 0;) {
+        struct span h = columns_of_tap(g, kx);
+        int32_t last = left >= 3 && p->three ? columns_of_tap(g, kx + 2).last : 0;
+        int32_t taps = last - h.first >= 4 ? 3 : 1; /* a narrow map is not worth it */
+        if (taps == 3) {
+            add_three(p, v, ky, kx, h, last, gradient);
+        } else {
+            add_gradients(p, add_columns(p, (struct sums){{0}}, v, h, h.first, h.last), ky, kx, gradient);
         }
-        for (int32_t i = 0; i < (three ? 3 : 1); i++, kx++) {
-            struct span h = columns_of_tap(g, kx);
-            sums[i] = add_columns(p, sums[i], v, h, h.first, three ? first.first : h.last);
-            if (three) {
-                sums[i] = add_columns(p, sums[i], v, h, last.last, h.last);
-            }
-            add_gradients(p, sums[i], ky, kx, factor, gradient);
-        }
+        kx += taps;
+        left -= taps;
     }
 }
 
@@ -777,13 +775,14 @@ void fqt_depthwise_blocked_backward_weight(const struct fqt_geometry *g, int32_t
     int32_t columns = fqt_n_kept(kept, g->out_c);
     for (int32_t j = 0; j < columns; j += LANES) {
         struct block b = block_at(j, columns, kept);
-        struct gradient_block p = {g, e + b.first, x, columns, zero_x, &b};
+        bool three = g->stride_w == g->dilation_w && have_three_taps(b.channel, columns, g->stride_w * g->in_c);
+        struct gradient_block p = {g, e + b.first, x, columns, zero_x, 1 << fraction_bits, &b, three};
         struct sums errors = sums_of_errors(g->out_h * g->out_w, e + b.first, columns);
         for (int32_t i = b.from; i < b.to; i++) {
             bias_gradient[b.channel[i]] += errors.lane[i];
         }
         for (int32_t ky = 0; ky < g->kernel_h; ky++) {
-            add_row_of_taps(&p, ky, 1 << fraction_bits, gradient);
+            add_row_of_taps(&p, ky, gradient);
         }
     }
 }
