@@ -694,7 +694,7 @@ static const int8_t *errors_at(const struct gradient_block *p, int32_t oy, int32
 }
 
 /* Of outputs first..last-1 in all rows. v, h: the tap's. */
-static struct sums add_columns(const struct gradient_block *p, struct sums sums, struct span v, struct span h,
+ALWAYS_INLINE struct sums add_columns(const struct gradient_block *p, struct sums sums, struct span v, struct span h,
                                int32_t first, int32_t last) {
     const struct fqt_geometry *g = p->g;
     if (first >= last) {
@@ -713,6 +713,12 @@ static struct sums add_columns(const struct gradient_block *p, struct sums sums,
         x += x_row;
     }
     return sums;
+}
+
+/* Kept apart: there are few such columns. */
+__attribute__((noinline)) static struct sums add_side(const struct gradient_block *p, struct sums sums, struct span v,
+                                                      struct span h, int32_t first, int32_t last) {
+    return add_columns(p, sums, v, h, first, last);
 }
 
 static struct span columns_of_tap(const struct fqt_geometry *g, int32_t kx) {
@@ -746,8 +752,8 @@ static void add_three(const struct gradient_block *p, struct span v, int32_t ky,
     add_three_taps(&rows);
     for (int32_t i = 0; i < 3; i++) {
         h = columns_of_tap(g, kx + i);
-        struct sums sums = add_columns(p, rows.sums[i], v, h, h.first, first);
-        add_gradients(p, add_columns(p, sums, v, h, last, h.last), ky, kx + i, gradient);
+        struct sums sums = add_side(p, rows.sums[i], v, h, h.first, first);
+        add_gradients(p, add_side(p, sums, v, h, last, h.last), ky, kx + i, gradient);
     }
 }
 
