@@ -43,8 +43,8 @@ bool fqt_depthwise_is_blocked(const struct fqt_geometry *g, int32_t n, const str
 }
 
 /* The weights of a tap; w: at the first channel's. */
-__attribute__((noinline)) static lane_weight unpack_weight(const struct block *b, int32_t taps, int32_t grids, const int32_t *zero_w,
-                                 const uint8_t *w) {
+__attribute__((noinline)) static lane_weight unpack_weight(const struct block *b, int32_t taps, int32_t grids,
+                                                           const int32_t *zero_w, const uint8_t *w) {
     int32_t value[LANES];
     for (int32_t i = 0; i < LANES; i++) {
         value[i] = w[b->channel[i] * taps] - zero_w[fqt_grid_index(grids, b->channel[i])];
@@ -342,8 +342,8 @@ static struct phase phase_of(int32_t in, int32_t stride, int32_t pad, int32_t ke
 }
 
 /* Last tap first, phase after phase along both axes. zero_w: [grids]. */
-__attribute__((noinline)) static void unpack_phases(const struct fqt_geometry *g, const struct block *b, int32_t grids, const int32_t *zero_w,
-                          const uint8_t *w, lane_weight *weights) {
+__attribute__((noinline)) static void unpack_phases(const struct fqt_geometry *g, const struct block *b, int32_t grids,
+                                                    const int32_t *zero_w, const uint8_t *w, lane_weight *weights) {
     int32_t taps = g->kernel_h * g->kernel_w;
     const uint8_t *last = w + taps - 1;
     for (int32_t first_row = 0; first_row < g->stride_h; first_row++) {
@@ -601,8 +601,10 @@ static void block_backward_input(const struct fqt_geometry *g, const lane_weight
 }
 
 /* The errors of inputs that no kept channel reads. */
-__attribute__((noinline)) static int32_t others_backward_input(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
-                                     const struct fqt_channels *kept, const uint8_t *x, int8_t *dx) {
+__attribute__((noinline)) static int32_t others_backward_input(const struct fqt_geometry *g,
+                                                               const struct fqt_error_quantization *q,
+                                                               const struct fqt_channels *kept, const uint8_t *x,
+                                                               int8_t *dx) {
     int32_t largest = 0;
     for (int32_t p = g->in_h * g->in_w; p > 0; p--) {
         int32_t j = 0;
@@ -695,7 +697,7 @@ static const int8_t *errors_at(const struct gradient_block *p, int32_t oy, int32
 
 /* Of outputs first..last-1 in all rows. v, h: the tap's. */
 ALWAYS_INLINE struct sums add_columns(const struct gradient_block *p, struct sums sums, struct span v, struct span h,
-                               int32_t first, int32_t last) {
+                                      int32_t first, int32_t last) {
     const struct fqt_geometry *g = p->g;
     if (first >= last) {
         return sums;
@@ -725,8 +727,7 @@ static struct span columns_of_tap(const struct fqt_geometry *g, int32_t kx) {
     return span_of(kx, g->stride_w, g->pad_left, g->dilation_w, g->in_w, g->out_w);
 }
 
-static void add_gradients(const struct gradient_block *p, struct sums sums, int32_t ky, int32_t kx,
-                          int32_t *gradient) {
+static void add_gradients(const struct gradient_block *p, struct sums sums, int32_t ky, int32_t kx, int32_t *gradient) {
     const struct fqt_geometry *g = p->g;
     for (int32_t i = p->b->from; i < p->b->to; i++) {
         gradient[(p->b->channel[i] * g->kernel_h + ky) * g->kernel_w + kx] += sums.lane[i] * p->factor;

@@ -73,58 +73,59 @@ static inline struct sums add_products(struct sums s, int32_t n, const int8_t *e
 /* Two lanes, in the bottom and the top of pairs. r0 errors, r1 from them to the third tap's input, r2 step, r3 offsets,
  * r4-r9 sums. Stack: end of the row; first error of the next, from there to its input; rows left; p; r7. */
 #define THREE_TAPS_OF_PAIRS(turn, bottom0, bottom1, bottom2, top0, top1, top2)                                         \
-    __asm__ volatile("push {r0, r7}\n"                                                                                 \
-                     "sub sp, #16\n"                                                                                   \
-                     "ldrd r1, r2, [r0]\n"                                                                             \
-                     "sub r2, r2, r1\n"                                                                                \
-                     "ldr r3, [r0, #28]\n"                                                                             \
-                     "strd r1, r2, [sp, #4]\n"                                                                         \
-                     "str r3, [sp, #12]\n"                                                                             \
-                     "ldr r2, [r0, #8]\n"                                                                              \
-                     "ldr r3, [r0, #32]\n"                                                                             \
-                     "pkhbt r3, r3, r3, lsl #16\n"                                                                     \
-                     "ldr r4, [r0, #" bottom0 "]\n"                                                                    \
-                     "ldr r5, [r0, #" bottom1 "]\n"                                                                    \
-                     "ldr r6, [r0, #" bottom2 "]\n"                                                                    \
-                     "ldr r7, [r0, #" top0 "]\n"                                                                       \
-                     "ldr r8, [r0, #" top1 "]\n"                                                                       \
-                     "ldr r9, [r0, #" top2 "]\n"                                                                       \
-                     "1:\n"                                                                                            \
-                     "ldr r12, [sp, #16]\n"                                                                            \
-                     "ldrd r0, r1, [sp, #4]\n"                                                                         \
-                     "ldrd r10, r11, [r12, #16]\n"                                                                     \
-                     "ldr lr, [r12, #24]\n"                                                                            \
-                     "add lr, r0\n"                                                                                    \
-                     "str lr, [sp]\n"                                                                                  \
-                     "sub r11, r11, r10\n"                                                                             \
-                     "add r10, r0\n"                                                                                   \
-                     "add r11, r1\n"                                                                                   \
-                     "strd r10, r11, [sp, #4]\n"                                                                       \
-                     "ldr r10, [r0, r1]\n"                                                                             \
-                     "uxtab16 r10, r3, r10" turn "\n"                                                                  \
-                     "add r1, r2\n"                                                                                    \
-                     "ldr r11, [r0, r1]\n"                                                                             \
-                     "uxtab16 r11, r3, r11" turn "\n"                                                                  \
-                     "add r1, r2\n"                                                                                    \
-                     "2:\n" THREE_TAPS("r10", "r11", "r12", turn) "beq 3f\n" THREE_TAPS("r11", "r12", "r10", turn)     \
-                         "beq 3f\n" THREE_TAPS("r12", "r10", "r11", turn) "bne 2b\n"                                   \
-                                                                           "3:\n"                                      \
-                                                                           "ldr r10, [sp, #12]\n"                      \
-                                                                           "subs r10, #1\n"                            \
-                                                                           "str r10, [sp, #12]\n"                      \
-                                                                           "bne 1b\n"                                  \
-                                                                           "ldr r0, [sp, #16]\n"                       \
-                                                                           "str r4, [r0, #" bottom0 "]\n"              \
-                                                                           "str r5, [r0, #" bottom1 "]\n"              \
-                                                                           "str r6, [r0, #" bottom2 "]\n"              \
-                                                                           "str r7, [r0, #" top0 "]\n"                 \
-                                                                           "str r8, [r0, #" top1 "]\n"                 \
-                                                                           "str r9, [r0, #" top2 "]\n"                 \
-                                                                           "add sp, #16\n"                             \
-                                                                           "pop {r0, r7}\n"                            \
-                     : "+r"(rows)                                                                                      \
-                     :                                                                                                 \
-                     : "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory")
+    __asm__ volatile(                                                                                                  \
+        "push {r0, r7}\n"                                                                                              \
+        "sub sp, #16\n"                                                                                                \
+        "ldrd r1, r2, [r0]\n"                                                                                          \
+        "sub r2, r2, r1\n"                                                                                             \
+        "ldr r3, [r0, #28]\n"                                                                                          \
+        "strd r1, r2, [sp, #4]\n"                                                                                      \
+        "str r3, [sp, #12]\n"                                                                                          \
+        "ldr r2, [r0, #8]\n"                                                                                           \
+        "ldr r3, [r0, #32]\n"                                                                                          \
+        "pkhbt r3, r3, r3, lsl #16\n"                                                                                  \
+        "ldr r4, [r0, #" bottom0 "]\n"                                                                                 \
+        "ldr r5, [r0, #" bottom1 "]\n"                                                                                 \
+        "ldr r6, [r0, #" bottom2 "]\n"                                                                                 \
+        "ldr r7, [r0, #" top0 "]\n"                                                                                    \
+        "ldr r8, [r0, #" top1 "]\n"                                                                                    \
+        "ldr r9, [r0, #" top2 "]\n"                                                                                    \
+        "1:\n"                                                                                                         \
+        "ldr r12, [sp, #16]\n"                                                                                         \
+        "ldrd r0, r1, [sp, #4]\n"                                                                                      \
+        "ldrd r10, r11, [r12, #16]\n"                                                                                  \
+        "ldr lr, [r12, #24]\n"                                                                                         \
+        "add lr, r0\n"                                                                                                 \
+        "str lr, [sp]\n"                                                                                               \
+        "sub r11, r11, r10\n"                                                                                          \
+        "add r10, r0\n"                                                                                                \
+        "add r11, r1\n"                                                                                                \
+        "strd r10, r11, [sp, #4]\n"                                                                                    \
+        "ldr r10, [r0, r1]\n"                                                                                          \
+        "uxtab16 r10, r3, r10" turn "\n"                                                                               \
+        "add r1, r2\n"                                                                                                 \
+        "ldr r11, [r0, r1]\n"                                                                                          \
+        "uxtab16 r11, r3, r11" turn "\n"                                                                               \
+        "add r1, r2\n"                                                                                                 \
+        "2:\n" THREE_TAPS("r10", "r11", "r12", turn) "beq 3f\n" THREE_TAPS(                                            \
+            "r11", "r12", "r10", turn) "beq 3f\n" THREE_TAPS("r12", "r10", "r11", turn) "bne 2b\n"                     \
+                                                                                        "3:\n"                         \
+                                                                                        "ldr r10, [sp, #12]\n"         \
+                                                                                        "subs r10, #1\n"               \
+                                                                                        "str r10, [sp, #12]\n"         \
+                                                                                        "bne 1b\n"                     \
+                                                                                        "ldr r0, [sp, #16]\n"          \
+                                                                                        "str r4, [r0, #" bottom0 "]\n" \
+                                                                                        "str r5, [r0, #" bottom1 "]\n" \
+                                                                                        "str r6, [r0, #" bottom2 "]\n" \
+                                                                                        "str r7, [r0, #" top0 "]\n"    \
+                                                                                        "str r8, [r0, #" top1 "]\n"    \
+                                                                                        "str r9, [r0, #" top2 "]\n"    \
+                                                                                        "add sp, #16\n"                \
+                                                                                        "pop {r0, r7}\n"               \
+        : "+r"(rows)                                                                                                   \
+        :                                                                                                              \
+        : "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory")
 
 /* p->sums += products. */
 __attribute__((noinline)) static void add_three_taps(struct gradient_rows *p) {
@@ -212,27 +213,29 @@ __attribute__((noinline)) static void add_three_taps(struct gradient_rows *p) {
     __asm__ volatile(
         ".syntax unified\n"
         "push {r0, r7}\n" LOAD_SUM("8", "r11") LOAD_SUM("12", "r12") LOAD_SUM("32", "lr") LOAD_SUM("36", "r8")
-            LOAD_SUM("40", "r9") LOAD_SUM("44", "r10") "1:\n"
-                                                       "ldr r5, [r0]\n"
-                                                       "ldr r6, [r0, #4]\n"
-                                                       "ldr r1, [r0, #16]\n"
-                                                       "adds r1, r5\n"
-                                                       "str r1, [r0]\n"
-                                                       "ldr r1, [r0, #20]\n"
-                                                       "adds r1, r6\n"
-                                                       "str r1, [r0, #4]\n"
-                                                       "ldr r7, [r0, #24]\n"
-                                                       "adds r7, r5\n" LOAD_INPUT("r2") LOAD_INPUT("r3") "2:\n" THREE_TAPS(
-                                                           "r2", "r3", "r4") "beq 3f\n" THREE_TAPS("r3", "r4",
-                                                                                                   "r2") "beq 3f\n"
-                THREE_TAPS("r4", "r2", "r3") "bne 2b\n"
-                                             "3:\n"
-                                             "ldr r0, [sp]\n"
-                                             "ldr r1, [r0, #28]\n"
-                                             "subs r1, #1\n"
-                                             "str r1, [r0, #28]\n"
-                                             "bne 1b\n" STORE_SUM("36", "r8") STORE_SUM("40", "r9")
-                                                 STORE_SUM("44", "r10") "pop {r0, r7}\n"
+            LOAD_SUM("40", "r9") LOAD_SUM(
+                "44", "r10") "1:\n"
+                             "ldr r5, [r0]\n"
+                             "ldr r6, [r0, #4]\n"
+                             "ldr r1, [r0, #16]\n"
+                             "adds r1, r5\n"
+                             "str r1, [r0]\n"
+                             "ldr r1, [r0, #20]\n"
+                             "adds r1, r6\n"
+                             "str r1, [r0, #4]\n"
+                             "ldr r7, [r0, #24]\n"
+                             "adds r7, r5\n" LOAD_INPUT("r2")
+                                 LOAD_INPUT("r3") "2:\n" THREE_TAPS("r2", "r3", "r4") "beq 3f\n" THREE_TAPS(
+                                     "r3", "r4", "r2") "beq 3f\n" THREE_TAPS("r4", "r2",
+                                                                             "r3") "bne 2b\n"
+                                                                                   "3:\n"
+                                                                                   "ldr r0, [sp]\n"
+                                                                                   "ldr r1, [r0, #28]\n"
+                                                                                   "subs r1, #1\n"
+                                                                                   "str r1, [r0, #28]\n"
+                                                                                   "bne 1b\n" STORE_SUM("36", "r8")
+                                                                                       STORE_SUM("40", "r9") STORE_SUM(
+                                                                                           "44", "r10") "pop {r0, r7}\n"
         : "+r"(rows)
         :
         : "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");

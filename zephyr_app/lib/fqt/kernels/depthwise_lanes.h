@@ -9,7 +9,7 @@
 
 #include <stddef.h>
 
-#define LANE_TAPS 25 /* largest kernel whose weights are unpacked on the stack */
+#define LANE_TAPS 25                                   /* largest kernel whose weights are unpacked on the stack */
 #define KEEP_ONE_LOOP(shape) __asm__("" : "+r"(shape)) /* gcc would make one for each shape */
 #define ALWAYS_INLINE __attribute__((always_inline)) static inline
 
@@ -153,7 +153,7 @@ static inline struct sums scaled(struct sums s, const int32_t *factor, int32_t h
 #define LANE_BLOCK(taps)                                                                                               \
     __asm__(".syntax unified\n" taps                                                                                   \
             : [sum] "+r"(sum), [map] "+l"(map), [w] "+l"(w), [value] "=&l"(value), [weight] "=&l"(weight)              \
-            : [step] "l"(step), [two_steps] "l"(2 * step)                                                           \
+            : [step] "l"(step), [two_steps] "l"(2 * step)                                                              \
             : "cc", "memory")
 #define LANE_BLOCKS(first, load)                                                                                       \
     if (n == 3) {                                                                                                      \
@@ -209,14 +209,14 @@ static inline enum shape shape_of(const struct lane_window *p) {
 #if LANES == 4 && defined(__ARM_FEATURE_SIMD32) && defined(__OPTIMIZE__)
 /* Constants come from the window, at p: so a loop's own variables find registers. */
 #define LANE_3X3(type)                                                                                                 \
-    __asm__("ldr %[w], [%[p], #4]\n"                                                                                   \
-            "ldr %[step], [%[p], #20]\n" LANE_3_TAPS(type, "0", "8", "16") LANE_NEXT_ROW                               \
-                LANE_3_TAPS(type, "24", "32", "40") LANE_NEXT_ROW LANE_3_TAPS(type, "48", "56", "64")                  \
-            : [s0] "+r"(s.lane[0]), [s1] "+r"(s.lane[1]), [s2] "+r"(s.lane[2]), [s3] "+r"(s.lane[3]),                  \
-              [word] "=&r"(word), [pair] "=&r"(pair), [even] "=&r"(even), [odd] "=&r"(odd), [map] "+r"(*map),          \
-              [w] "=&r"(w), [step] "=&r"(step)                                                                         \
-            : [p] "r"(p)                                                                                               \
-            : "memory")
+    __asm__(                                                                                                           \
+        "ldr %[w], [%[p], #4]\n"                                                                                       \
+        "ldr %[step], [%[p], #20]\n" LANE_3_TAPS(type, "0", "8", "16")                                                 \
+            LANE_NEXT_ROW LANE_3_TAPS(type, "24", "32", "40") LANE_NEXT_ROW LANE_3_TAPS(type, "48", "56", "64")        \
+        : [s0] "+r"(s.lane[0]), [s1] "+r"(s.lane[1]), [s2] "+r"(s.lane[2]), [s3] "+r"(s.lane[3]), [word] "=&r"(word),  \
+          [pair] "=&r"(pair), [even] "=&r"(even), [odd] "=&r"(odd), [map] "+r"(*map), [w] "=&r"(w), [step] "=&r"(step) \
+        : [p] "r"(p)                                                                                                   \
+        : "memory")
 #define LANE_NEXT_ROW "ldr %[word], [%[p], #16]\nadd %[map], %[word]\n"
 _Static_assert(offsetof(struct lane_window, w) == 4 && offsetof(struct lane_window, map_row) == 16 &&
                    offsetof(struct lane_window, map_column) == 20,
@@ -302,31 +302,31 @@ ALWAYS_INLINE struct sums add_window(struct sums s, enum shape shape, const stru
 #define NEIGHBOURS_ROW(load)                                                                                           \
     "ldmia %[w]!, {r4, r5, r6}\n" load " %[value], [%[map], %[step]]\n"                                                \
     "muls %[value], r4\n"                                                                                              \
-    "add %[first], %[value]\n" load " %[value], [%[map], r7]\n"                                                       \
+    "add %[first], %[value]\n" load " %[value], [%[map], r7]\n"                                                        \
     "muls r4, %[value]\n"                                                                                              \
     "add %[second], r4\n"                                                                                              \
     "muls %[value], r5\n"                                                                                              \
     "add %[first], %[value]\n"                                                                                         \
-    "add %[map], r7\n" load " %[value], [%[map], %[step]]\n"                                                          \
+    "add %[map], r7\n" load " %[value], [%[map], %[step]]\n"                                                           \
     "muls r5, %[value]\n"                                                                                              \
     "add %[second], r5\n"                                                                                              \
     "muls %[value], r6\n"                                                                                              \
-    "add %[first], %[value]\n" load " %[value], [%[map], r7]\n"                                                       \
+    "add %[first], %[value]\n" load " %[value], [%[map], r7]\n"                                                        \
     "muls r6, %[value]\n"                                                                                              \
     "add %[second], r6\n"
 /* r7 is put back, because a compiler may keep its frame there. */
 #define NEIGHBOURS_BLOCK(rows)                                                                                         \
     __asm__(".syntax unified\n"                                                                                        \
             "mov %[saved], r7\n"                                                                                       \
-            "adds r7, %[step], %[step]\n" rows "mov r7, %[saved]\n"                                                   \
+            "adds r7, %[step], %[step]\n" rows "mov r7, %[saved]\n"                                                    \
             : [first] "+h"(*first), [second] "+h"(*second), [map] "+l"(map), [w] "+l"(w), [value] "=&l"(value),        \
               [saved] "=&h"(saved)                                                                                     \
             : [step] "l"(step), [next_row] "h"(next_row)                                                               \
             : "r4", "r5", "r6", "cc", "memory")
 #define NEIGHBOURS_ROWS(load)                                                                                          \
     if (p->rows == 3) {                                                                                                \
-        NEIGHBOURS_BLOCK(NEIGHBOURS_ROW(load) "add %[map], %[next_row]\n" NEIGHBOURS_ROW(load)                         \
-                         "add %[map], %[next_row]\n" NEIGHBOURS_ROW(load));                                            \
+        NEIGHBOURS_BLOCK(NEIGHBOURS_ROW(load) "add %[map], %[next_row]\n" NEIGHBOURS_ROW(                              \
+            load) "add %[map], %[next_row]\n" NEIGHBOURS_ROW(load));                                                   \
     } else {                                                                                                           \
         for (int32_t row = p->rows; row > 0; row--) {                                                                  \
             NEIGHBOURS_BLOCK(NEIGHBOURS_ROW(load) "add %[map], %[next_row]\n");                                        \
