@@ -377,7 +377,7 @@ struct input_field {
     struct error_output output;
     int32_t factor[LANES];
     int32_t scaled;     /* whether some factor is not 1 */
-    struct sums start;  /* half, or 0 if it is scaled */
+    int32_t start;      /* of all sums: half, or 0 if they are scaled */
     int32_t neighbours; /* all four lanes, side by side */
     int32_t channel[LANES];
     int32_t from, to; /* lanes */
@@ -500,7 +500,7 @@ __attribute__((noinline)) static void input_neighbours(struct input_field *f) {
         const uint8_t *x = f->x + row * f->x_row;
         int8_t *dx = f->dx + row * f->x_row;
         for (int32_t n = f->columns; n > 1; n -= 2) {
-            int32_t first = f->start.lane[0];
+            int32_t first = f->start;
             int32_t second = first;
             add_neighbours(&first, &second, &f->window, next_row, map, true);
             put_lanes(f, (struct sums){{first}}, x, dx);
@@ -525,7 +525,7 @@ __attribute__((noinline)) static void input_line(struct input_field *f, const ui
 #if LANES == 4
     f->next_map = f->map_step - 2 * f->window.map_row;
     for (; shape == SHAPE_3X3 && f->neighbours && n > 0; n--) {
-        struct sums sums = add_3x3(f->start, &f->window, &map, true);
+        struct sums sums = add_3x3(sums_of(f->start), &f->window, &map, true);
         put_errors(&f->output, raised_sums(f, sums), x, dx);
         map += f->next_map;
         x += f->x_step;
@@ -534,7 +534,7 @@ __attribute__((noinline)) static void input_line(struct input_field *f, const ui
 #endif
     for (; n > 0; n--) {
         KEEP_ONE_LOOP(shape);
-        put_lanes(f, add_window(f->start, shape, &f->window, map, true), x, dx);
+        put_lanes(f, add_window(sums_of(f->start), shape, &f->window, map, true), x, dx);
         map += f->map_step;
         x += f->x_step;
         dx += f->x_step;
@@ -660,7 +660,7 @@ int32_t fqt_depthwise_blocked_backward_input(const struct fqt_geometry *g, const
             f.factor[i] = q->factors[fqt_grid_index(q->grids, b.channel[i])];
             f.scaled |= f.factor[i] != 1;
         }
-        f.start = f.scaled ? (struct sums){{0}} : sums_of(f.output.half);
+        f.start = f.scaled ? 0 : f.output.half;
         block_backward_input(g, weights, e + b.first, x + b.channel[0], dx + b.channel[0], &f);
     }
     return kept == NULL ? f.output.largest : fqt_max(f.output.largest, others_backward_input(g, q, kept, x, dx));
