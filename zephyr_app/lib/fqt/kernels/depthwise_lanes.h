@@ -300,36 +300,35 @@ ALWAYS_INLINE struct sums add_window(struct sums s, enum shape shape, const stru
 /* A row of two windows of three columns, one a column behind the other: four bytes, one ahead of `map`, meet three
  * weights, each loaded once. Sums are in high registers: ADD reaches them. */
 #define NEIGHBOURS_ROW(load)                                                                                           \
-    "ldmia %[w]!, {r4, r5, r6}\n" load " %[value], [%[map], %[step]]\n"                                                \
-    "muls %[value], r4\n"                                                                                              \
-    "add %[first], %[value]\n" load " %[value], [%[map], r7]\n"                                                        \
-    "muls r4, %[value]\n"                                                                                              \
-    "add %[second], r4\n"                                                                                              \
-    "muls %[value], r5\n"                                                                                              \
-    "add %[first], %[value]\n"                                                                                         \
-    "add %[map], r7\n" load " %[value], [%[map], %[step]]\n"                                                           \
-    "muls r5, %[value]\n"                                                                                              \
-    "add %[second], r5\n"                                                                                              \
-    "muls %[value], r6\n"                                                                                              \
-    "add %[first], %[value]\n" load " %[value], [%[map], r7]\n"                                                        \
-    "muls r6, %[value]\n"                                                                                              \
-    "add %[second], r6\n"
+    "ldmia r1!, {r4, r5, r6}\n" load " r2, [r0, r3]\n"                                                                 \
+    "muls r2, r4\n"                                                                                                    \
+    "add r8, r2\n" load " r2, [r0, r7]\n"                                                                              \
+    "muls r4, r2\n"                                                                                                    \
+    "add r9, r4\n"                                                                                                     \
+    "muls r2, r5\n"                                                                                                    \
+    "add r8, r2\n"                                                                                                     \
+    "add r0, r7\n" load " r2, [r0, r3]\n"                                                                              \
+    "muls r5, r2\n"                                                                                                    \
+    "add r9, r5\n"                                                                                                     \
+    "muls r2, r6\n"                                                                                                    \
+    "add r8, r2\n" load " r2, [r0, r7]\n"                                                                              \
+    "muls r6, r2\n"                                                                                                    \
+    "add r9, r6\n"
 /* r7 is put back, because a compiler may keep its frame there. */
 #define NEIGHBOURS_BLOCK(rows)                                                                                         \
     __asm__(".syntax unified\n"                                                                                        \
-            "mov %[saved], r7\n"                                                                                       \
-            "adds r7, %[step], %[step]\n" rows "mov r7, %[saved]\n"                                                    \
-            : [first] "+h"(*first), [second] "+h"(*second), [map] "+l"(map), [w] "+l"(w), [value] "=&l"(value),        \
-              [saved] "=&h"(saved)                                                                                     \
-            : [step] "l"(step), [next_row] "h"(next_row)                                                               \
-            : "r4", "r5", "r6", "cc", "memory")
+            "mov r11, r7\n"                                                                                            \
+            "adds r7, r3, r3\n" rows "mov r7, r11\n"                                                                   \
+            : "+r"(at), "+r"(weight), "+r"(first_sum), "+r"(second_sum)                                                \
+            : "r"(step), "r"(skip)                                                                                     \
+            : "r2", "r4", "r5", "r6", "r11", "cc", "memory")
 #define NEIGHBOURS_ROWS(load)                                                                                          \
     if (p->rows == 3) {                                                                                                \
-        NEIGHBOURS_BLOCK(NEIGHBOURS_ROW(load) "add %[map], %[next_row]\n" NEIGHBOURS_ROW(                              \
-            load) "add %[map], %[next_row]\n" NEIGHBOURS_ROW(load));                                                   \
+        NEIGHBOURS_BLOCK(                                                                                              \
+            NEIGHBOURS_ROW(load) "add r0, r10\n" NEIGHBOURS_ROW(load) "add r0, r10\n" NEIGHBOURS_ROW(load));           \
     } else {                                                                                                           \
         for (int32_t row = p->rows; row > 0; row--) {                                                                  \
-            NEIGHBOURS_BLOCK(NEIGHBOURS_ROW(load) "add %[map], %[next_row]\n");                                        \
+            NEIGHBOURS_BLOCK(NEIGHBOURS_ROW(load) "add r0, r10\n");                                                    \
         }                                                                                                              \
     }
 
@@ -337,15 +336,19 @@ ALWAYS_INLINE struct sums add_window(struct sums s, enum shape shape, const stru
  * next_row: from a row's third column. */
 ALWAYS_INLINE void add_neighbours(int32_t *first, int32_t *second, const struct lane_window *p, int32_t next_row,
                                   const uint8_t *map, bool is_signed) {
-    int32_t step = p->map_column;
-    const lane_weight *w = p->w;
-    uint32_t value, saved;
-    map -= step;
+    register const uint8_t *at __asm__("r0") = map - p->map_column;
+    register const lane_weight *weight __asm__("r1") = p->w;
+    register int32_t step __asm__("r3") = p->map_column;
+    register int32_t first_sum __asm__("r8") = *first;
+    register int32_t second_sum __asm__("r9") = *second;
+    register int32_t skip __asm__("r10") = next_row;
     if (is_signed) {
         NEIGHBOURS_ROWS("ldrsb")
     } else {
         NEIGHBOURS_ROWS("ldrb")
     }
+    *first = first_sum;
+    *second = second_sum;
 }
 #elif LANES == 1
 /* first, second + products of windows of three columns, the second one a step behind the first, with the same weights.
