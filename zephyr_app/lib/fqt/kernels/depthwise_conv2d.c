@@ -33,14 +33,10 @@ static int32_t accumulate_u8(const struct fqt_geometry *g, const struct fqt_forw
     return acc;
 }
 
-void fqt_depthwise_conv2d_forward_u8(const struct fqt_geometry *g, const struct fqt_forward_quantization *q,
-                                     const uint8_t *x, const uint8_t *w, uint8_t *y, struct fqt_extremes *extremes) {
-#ifdef FQT_BLOCKS
-    if (fqt_depthwise_is_blocked(g)) {
-        fqt_depthwise_blocked_forward(g, q, x, w, y, extremes);
-        return;
-    }
-#endif
+/* A function of its own, as the error's below: the stack of blocked kernels does not lie on its. */
+__attribute__((noinline)) static void forward_u8(const struct fqt_geometry *g, const struct fqt_forward_quantization *q,
+                                                 const uint8_t *x, const uint8_t *w, uint8_t *y,
+                                                 struct fqt_extremes *extremes) {
     for (int32_t oy = 0; oy < g->out_h; oy++) {
         struct taps v = rows_of(g, oy);
         for (int32_t ox = 0; ox < g->out_w; ox++) {
@@ -50,6 +46,17 @@ void fqt_depthwise_conv2d_forward_u8(const struct fqt_geometry *g, const struct 
             }
         }
     }
+}
+
+void fqt_depthwise_conv2d_forward_u8(const struct fqt_geometry *g, const struct fqt_forward_quantization *q,
+                                     const uint8_t *x, const uint8_t *w, uint8_t *y, struct fqt_extremes *extremes) {
+#ifdef FQT_BLOCKS
+    if (fqt_depthwise_is_blocked(g, q->grids, q->requantizers)) {
+        fqt_depthwise_blocked_forward(g, q, x, w, y, extremes);
+        return;
+    }
+#endif
+    forward_u8(g, q, x, w, y, extremes);
 }
 
 static float accumulate_f32(const struct fqt_geometry *g, struct taps v, struct taps h, int32_t c, const float *x,
@@ -103,15 +110,11 @@ static int32_t gather_u8(const struct fqt_geometry *g, struct place p, int32_t z
     return sum;
 }
 
-int32_t fqt_depthwise_conv2d_backward_input_u8(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
-                                               const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx,
-                                               const struct fqt_channels *kept) {
+__attribute__((noinline)) static int32_t backward_input_u8(const struct fqt_geometry *g,
+                                                           const struct fqt_error_quantization *q, const int8_t *e,
+                                                           const uint8_t *w, const uint8_t *x, int8_t *dx,
+                                                           const struct fqt_channels *kept) {
     int32_t columns = fqt_n_kept(kept, g->out_c);
-#ifdef FQT_BLOCKS
-    if (fqt_depthwise_is_blocked(g)) {
-        return fqt_depthwise_blocked_backward_input(g, q, e, w, x, dx, kept);
-    }
-#endif
     int32_t largest = 0;
     for (int32_t iy = 0; iy < g->in_h; iy++) {
         for (int32_t ix = 0; ix < g->in_w; ix++) {
@@ -130,6 +133,17 @@ int32_t fqt_depthwise_conv2d_backward_input_u8(const struct fqt_geometry *g, con
         }
     }
     return largest;
+}
+
+int32_t fqt_depthwise_conv2d_backward_input_u8(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
+                                               const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx,
+                                               const struct fqt_channels *kept) {
+#ifdef FQT_BLOCKS
+    if (fqt_depthwise_is_blocked(g, 1, &q->requantizer)) {
+        return fqt_depthwise_blocked_backward_input(g, q, e, w, x, dx, kept);
+    }
+#endif
+    return backward_input_u8(g, q, e, w, x, dx, kept);
 }
 
 static float gather_f32(const struct fqt_geometry *g, struct place p, int32_t c, const float *e, const float *w) {
@@ -167,7 +181,7 @@ void fqt_depthwise_conv2d_backward_weight_u8(const struct fqt_geometry *g, int32
                                              int32_t *bias_gradient, const struct fqt_channels *kept) {
     int32_t columns = fqt_n_kept(kept, g->out_c);
 #ifdef FQT_BLOCKS
-    if (fqt_depthwise_is_blocked(g)) {
+    if (fqt_depthwise_is_blocked(g, 0, NULL)) {
         fqt_depthwise_blocked_backward_weight(g, zero_x, fraction_bits, e, x, gradient, bias_gradient, kept);
         return;
     }

@@ -6,7 +6,7 @@
 #include <fqt/kernels.h>
 
 /* Whether the functions below can do it. */
-bool fqt_depthwise_is_blocked(const struct fqt_geometry *g);
+bool fqt_depthwise_is_blocked(const struct fqt_geometry *g, int32_t n, const struct fqt_requantizer *requantizers);
 
 void fqt_depthwise_blocked_forward(const struct fqt_geometry *g, const struct fqt_forward_quantization *q,
                                    const uint8_t *x, const uint8_t *w, uint8_t *y, struct fqt_extremes *extremes);

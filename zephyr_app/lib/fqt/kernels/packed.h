@@ -98,18 +98,13 @@ static inline uint32_t packed_bytes(int32_t byte) {
     return ((uint32_t)byte & 255) * PACKED_ONES;
 }
 
-/* max(a, b) of four signed bytes. */
-static inline uint32_t packed_max_i8(uint32_t a, uint32_t b) {
+/* max(a, b) of four unsigned bytes. */
+static inline uint32_t packed_max_u8(uint32_t a, uint32_t b) {
 #if defined(__ARM_FEATURE_SIMD32)
-    (void)__ssub8((int8x4_t)a, (int8x4_t)b);
+    (void)__usub8(a, b);
     return __sel(a, b);
 #else
-    uint32_t result = 0;
-    for (uint32_t shift = 0; shift < 32; shift += 8) {
-        bool first = (int8_t)(a >> shift & 255) >= (int8_t)(b >> shift & 255);
-        result |= (first ? a : b) & (uint32_t)255 << shift;
-    }
-    return result;
+    return packed_clamp(a, b, UINT32_MAX);
 #endif
 }
 

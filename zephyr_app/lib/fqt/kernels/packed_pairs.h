@@ -72,4 +72,15 @@ static inline int32_t add_top_product(int32_t sum, uint32_t a, uint32_t b) {
 #endif
 }
 
+/* sum + round(a * b / 2^32) half up. */
+static inline int32_t add_high_product(int32_t sum, int32_t a, int32_t b) {
+#if defined(__ARM_FEATURE_SIMD32)
+    int32_t result; /* gcc has no intrinsic */
+    __asm__("smmlar %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+    return result;
+#else
+    return sum + (int32_t)(((int64_t)a * b + INT64_C(0x80000000)) >> 32);
+#endif
+}
+
 #endif
