@@ -220,11 +220,11 @@ __attribute__((naked)) void fqt_axpy_u8(int32_t *sums, const uint8_t *bytes, int
                                       "lsrs r5, r5, #30\n"
                                       "3:\n"
                                       "ldr r4, [r0]\n" DIFFERENCE("r4", "0") "adds r1, r1, #1\n"
-                                                                              "stm r0!, {r4}\n"
-                                                                              "subs r5, r5, #1\n"
-                                                                              "bne 3b\n"
-                                                                              "4:\n"
-                                                                              "pop {r4-r7, pc}\n");
+                                                                             "stm r0!, {r4}\n"
+                                                                             "subs r5, r5, #1\n"
+                                                                             "bne 3b\n"
+                                                                             "4:\n"
+                                                                             "pop {r4-r7, pc}\n");
 }
 
 __attribute__((naked)) void fqt_clear(void *words, int32_t quads) {

@@ -216,8 +216,7 @@ static void send(const struct errors *errors, struct gathered *panel, struct fqt
         meet_weights(panel, &channels);
         for (int32_t v = 0; v < panel->n && panel->iy[v] >= 0; v++) {
             int32_t at = (panel->iy[v] * g->in_w + panel->ix[v]) * g->in_c + ci;
-            fqt_finish_errors(finish, errors->q, channels.n, channels.acc + v, panel->n, panel->zero_sums[v], x + at,
-                              dx + at);
+            fqt_finish_errors(finish, channels.n, channels.acc + v, panel->n, panel->zero_sums[v], x + at, dx + at);
         }
     }
 }
@@ -251,7 +250,7 @@ int32_t fqt_conv2d_backward_input_u8(const struct fqt_geometry *g, const struct 
     if (fqt_conv2d_backward_input_is_sparse(g, e, errors.columns)) {
         return fqt_conv2d_backward_input_sparse(g, q, e, w, x, dx, kept);
     }
-    struct fqt_error_finish finish = {0, 0};
+    struct fqt_error_finish finish = fqt_error_finish_of(q);
     for (int32_t iy = 0; iy < fqt_min(g->stride_h, g->in_h); iy++) {
         for (int32_t ix = 0; ix < fqt_min(g->stride_w, g->in_w); ix++) {
             send_to_every_stride(&errors, iy, ix, &finish, w, x, dx);

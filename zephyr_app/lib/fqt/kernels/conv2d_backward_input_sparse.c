@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Convolution's error to the input (SPEC.md 4.3; Eq. 1, 4) where many errors are 0 or few channels are kept: scattered.
- * Each error that is not 0 adds its multiple of a row of its channel's kernel to the sums of an input row, neighbours in
- * both. */
+ * Each error that is not 0 adds its multiple of a row of its channel's kernel to the sums of an input row, neighbours
+ * in both. */
 #include "conv2d_backward_input_sparse.h"
 
 #include "blocks.h"
@@ -51,8 +51,7 @@ static void add_row(const struct errors *errors, struct piece *piece, struct out
     const struct fqt_geometry *g = errors->g;
     for (int32_t ox = outputs.first; ox < outputs.last; ox++) {
         const int8_t *e = errors->e + (oy * g->out_w + ox) * errors->columns;
-        struct taps h =
-            taps_of(ox, g->stride_w, g->pad_left + piece->ix, g->kernel_w, g->dilation_w, piece->positions);
+        struct taps h = taps_of(ox, g->stride_w, g->pad_left + piece->ix, g->kernel_w, g->dilation_w, piece->positions);
         int32_t taps = g->dilation_w == 1 ? h.last - h.first : 1;
         for (int32_t kx = h.first; kx < h.last; kx += taps) {
             add_errors(errors, e, (ky * g->kernel_w + kx) * g->in_c + piece->ci, taps * piece->n,
@@ -75,8 +74,8 @@ static void add_rows(const struct errors *errors, struct piece *piece) {
     }
 }
 
-/* Instructions, measured. Of panels: a tap of an input position, an error's place in a panel, a product. Scattered: a look
- * at an error, a row of products, a product, in halves. */
+/* Instructions, measured. Of panels: a tap of an input position, an error's place in a panel, a product. Scattered: a
+ * look at an error, a row of products, a product, in halves. */
 #ifdef FQT_PAIRED
 #define PANEL_TAP 25
 #define PANEL_ERROR 2
@@ -122,7 +121,7 @@ int32_t fqt_conv2d_backward_input_sparse(const struct fqt_geometry *g, const str
                                          const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx,
                                          const struct fqt_channels *kept) {
     const struct errors errors = {g, q, kept, e, fqt_n_kept(kept, g->out_c), w};
-    struct fqt_error_finish finish = {0, 0};
+    struct fqt_error_finish finish = fqt_error_finish_of(q);
     struct piece piece;
     int32_t positions = fqt_max(SUMS / g->in_c, 1);
     for (piece.iy = 0; piece.iy < g->in_h; piece.iy++) {
@@ -133,7 +132,7 @@ int32_t fqt_conv2d_backward_input_sparse(const struct fqt_geometry *g, const str
                 int32_t length = piece.positions * piece.n;
                 fqt_clear(piece.sums, (length + FQT_QUAD - 1) / FQT_QUAD);
                 add_rows(&errors, &piece);
-                fqt_finish_errors(&finish, q, length, piece.sums, 1, 0, x, dx);
+                fqt_finish_errors(&finish, length, piece.sums, 1, 0, x, dx);
                 x += length;
                 dx += length;
             }
