@@ -87,14 +87,12 @@ static bool has_near(struct fqt_requantizer r) {
     return r.post >= 16;
 }
 
-static struct line line_of(const struct fqt_error_quantization *q) {
+static void set_quantization(struct line *line, const struct fqt_error_quantization *q) {
     const struct fqt_requantizer r = q->requantizer;
-    return (struct line){
-        .first = packed_bytes(q->lowest + 1),
-        .passing = packed_bytes(n_passing(q) - 1),
-        .pre = r.pre,
-        .multiplier = has_near(r) && n_passing(q) > 0 ? (int32_t)r.mantissa << (32 - r.post) : 0,
-    };
+    line->first = packed_bytes(q->lowest + 1);
+    line->passing = packed_bytes(n_passing(q) - 1);
+    line->pre = r.pre;
+    line->multiplier = has_near(r) && n_passing(q) > 0 ? (int32_t)r.mantissa << (32 - r.post) : 0;
 }
 
 static int32_t near_errors(const struct line *line, int32_t n, const int32_t *sums, int32_t step, const uint8_t *x,
@@ -111,16 +109,14 @@ static int32_t near_errors(const struct line *line, int32_t n, const int32_t *su
 
 #define GROUP 1
 
-static struct line line_of(const struct fqt_error_quantization *q) {
+static void set_quantization(struct line *line, const struct fqt_error_quantization *q) {
     const struct fqt_requantizer r = q->requantizer;
-    return (struct line){
-        .first = (uint32_t)q->lowest + 1,
-        .passing = (uint32_t)n_passing(q),
-        .pre = r.pre,
-        .multiplier = r.mantissa,
-        .post = r.post,
-        .post_half = (int32_t)1 << (r.post - 1),
-    };
+    line->first = (uint32_t)q->lowest + 1;
+    line->passing = (uint32_t)n_passing(q);
+    line->pre = r.pre;
+    line->multiplier = r.mantissa;
+    line->post = r.post;
+    line->post_half = (int32_t)1 << (r.post - 1);
 }
 
 static bool has_near(struct fqt_requantizer r) {
@@ -236,7 +232,8 @@ void fqt_finish_errors(struct fqt_error_finish *finish, int32_t n, const int32_t
         finish->largest = fqt_max(finish->largest, fqt_errors_from_u8(q, n, sums, step, minus, x, dx));
         return;
     }
-    struct line line = line_of(q);
+    struct line line;
+    set_quantization(&line, q);
     for (int32_t i = 0; i < n;) {
         line.lift = finish->near - minus;
         line.range = 2 * (uint32_t)finish->near;
