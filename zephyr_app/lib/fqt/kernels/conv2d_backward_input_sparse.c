@@ -32,12 +32,12 @@ struct piece {
     int32_t sums[SUMS];
 };
 
-/* The errors of one output, e, times `length` weights, of channel 0 from `weight` on. */
-__attribute__((noinline)) static void add_errors(const struct errors *errors, const int8_t *e, int32_t weight,
-                                                 int32_t length, int32_t *sums) {
+/* The errors of one output from column j on, times `length` weights, of channel 0 from `weight` on. */
+__attribute__((noinline)) static void add_errors(const struct errors *errors, const int8_t *e, int32_t j,
+                                                 int32_t weight, int32_t length, int32_t *sums) {
     const struct fqt_error_quantization *q = errors->q;
     int32_t fan_in = errors->g->kernel_h * errors->g->kernel_w * errors->g->in_c;
-    for (int32_t j = 0; j < errors->columns; j++) {
+    for (; j < errors->columns; j++) {
         if (e[j] != 0) {
             int32_t co = fqt_kept_channel(errors->kept, j);
             int32_t grid = fqt_grid_index(q->grids, co);
@@ -46,30 +46,50 @@ __attribute__((noinline)) static void add_errors(const struct errors *errors, co
     }
 }
 
-/* The errors of a row of outputs whose tap ky lies on the piece. */
-static void add_row(const struct errors *errors, struct piece *piece, struct outputs outputs, int32_t oy, int32_t ky) {
+/* An output's errors, e, from column j on, over the taps of kernel row ky that lie on the piece. */
+__attribute__((noinline)) static void add_output(const struct errors *errors, struct piece *piece, int32_t ox,
+                                                 const int8_t *e, int32_t j, int32_t ky) {
     const struct fqt_geometry *g = errors->g;
+    struct taps h = taps_of(ox, g->stride_w, g->pad_left + piece->ix, g->kernel_w, g->dilation_w, piece->positions);
+    int32_t taps = g->dilation_w == 1 ? h.last - h.first : 1;
+    for (int32_t kx = h.first; kx < h.last; kx += taps) {
+        add_errors(errors, e, j, (ky * g->kernel_w + kx) * g->in_c + piece->ci, taps * piece->n,
+                   piece->sums + h.in * piece->n);
+        h.in += g->dilation_w;
+    }
+}
+
+/* Index of the first of n errors that is not 0; n if there is none. */
+static int32_t first_nonzero(const int8_t *e, int32_t n) {
+    int32_t j = 0;
+    while (j < n && e[j] == 0) {
+        j++;
+    }
+    return j;
+}
+
+/* A row of outputs; e: of its first one. */
+static void add_row(const struct errors *errors, struct piece *piece, struct outputs outputs, const int8_t *e,
+                    int32_t ky) {
+    const int32_t columns = errors->columns;
     for (int32_t ox = outputs.first; ox < outputs.last; ox++) {
-        const int8_t *e = errors->e + (oy * g->out_w + ox) * errors->columns;
-        struct taps h = taps_of(ox, g->stride_w, g->pad_left + piece->ix, g->kernel_w, g->dilation_w, piece->positions);
-        int32_t taps = g->dilation_w == 1 ? h.last - h.first : 1;
-        for (int32_t kx = h.first; kx < h.last; kx += taps) {
-            add_errors(errors, e, (ky * g->kernel_w + kx) * g->in_c + piece->ci, taps * piece->n,
-                       piece->sums + h.in * piece->n);
-            h.in += g->dilation_w;
+        int32_t j = first_nonzero(e, columns);
+        if (j < columns) {
+            add_output(errors, piece, ox, e, j, ky);
         }
+        e += columns;
     }
 }
 
 static void add_rows(const struct errors *errors, struct piece *piece) {
     const struct fqt_geometry *g = errors->g;
-    struct outputs first = readers_of_column(g, piece->ix);
-    struct outputs last = readers_of_column(g, piece->ix + piece->positions - 1);
+    struct outputs outputs = readers_of_column(g, piece->ix);
+    outputs.last = readers_of_column(g, piece->ix + piece->positions - 1).last;
     struct outputs rows = readers_of_row(g, piece->iy);
     for (int32_t oy = rows.first; oy < rows.last; oy++) {
         int32_t ky = tap_on(piece->iy, oy, g->stride_h, g->pad_top, g->dilation_h);
         if (ky >= 0) {
-            add_row(errors, piece, (struct outputs){first.first, last.last}, oy, ky);
+            add_row(errors, piece, outputs, errors->e + (oy * g->out_w + outputs.first) * errors->columns, ky);
         }
     }
 }

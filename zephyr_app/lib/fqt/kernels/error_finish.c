@@ -48,17 +48,16 @@ static int32_t n_passing(const struct fqt_error_quantization *q) {
     "push {r4-r11, lr}\n"                                                                                              \
     "ldr lr, [sp, #36]\n"                                                                                              \
     "ldm lr, {r4-r6, r8-r12}\n"                                                                                        \
-    "push {r5, r6}\n"                                                                                                  \
-    "1:\n"                                                                                                             \
-    "ldrd r4, r5, [sp]\n"                                                                                              \
-    "ldr lr, [r0], #4\n"                                                                                               \
-    "usub8 lr, lr, r4\n"                                                                                               \
-    "usub8 lr, r5, lr\n" load_sums LIFT("r4") LIFT("r5") LIFT("r6") LIFT("r7") REQUANTIZE("r4") REQUANTIZE("r5")       \
+    "push {r5, r6}\n" load_sums LIFT("r4") LIFT("r5") LIFT("r6") LIFT("r7") REQUANTIZE("r4") REQUANTIZE("r5")          \
         REQUANTIZE("r6") REQUANTIZE("r7") "bfi r4, r5, #8, #8\n"                                                       \
                                           "bfi r4, r6, #16, #8\n"                                                      \
                                           "bfi r4, r7, #24, #8\n"                                                      \
-                                          "movs r5, #0\n"                                                              \
-                                          "sel r4, r4, r5\n"                                                           \
+                                          "ldrd r6, r7, [sp]\n"                                                        \
+                                          "ldr r5, [r0], #4\n"                                                         \
+                                          "usub8 r5, r5, r6\n"                                                         \
+                                          "movs r6, #0\n"                                                              \
+                                          "usub8 r5, r7, r5\n"                                                         \
+                                          "sel r4, r4, r6\n"                                                           \
                                           "str r4, [r1], #4\n"                                                         \
                                           "subs r3, r3, #1\n"                                                          \
                                           "bne 1b\n"                                                                   \
@@ -67,19 +66,34 @@ static int32_t n_passing(const struct fqt_error_quantization *q) {
                                           "add sp, sp, #8\n"                                                           \
                                           "pop {r4-r11, pc}\n"
 
-/* Quads of errors while all sums are near, at least one; returns how many are left. */
+/* Quads of errors while all sums, `step` bytes apart, are near, at least one; returns how many are left. */
 __attribute__((naked)) static int32_t near_quads(const uint8_t *x, int8_t *dx, const int32_t *sums, int32_t quads,
-                                                 const struct line *line) {
-    __asm__(NEAR_QUADS("ldm r2!, {r4-r7}\n"));
+                                                 const struct line *line, int32_t step) {
+    __asm__(NEAR_QUADS("1:\n"
+                       "ldr lr, [sp, #48]\n"
+                       "ldr r4, [r2]\n"
+                       "ldr r5, [r2, lr]\n"
+                       "ldr r6, [r2, lr, lsl #1]\n"
+                       "add r2, r2, lr, lsl #1\n"
+                       "ldr r7, [r2, lr]\n"
+                       "add r2, r2, lr, lsl #1\n"));
 }
 
-/* Of every fourth sum. */
-__attribute__((naked)) static int32_t near_quads_4(const uint8_t *x, int8_t *dx, const int32_t *sums, int32_t quads,
+/* Of neighbours, with the sums of 0 in few steps. */
+__attribute__((naked)) static int32_t sparse_quads(const uint8_t *x, int8_t *dx, const int32_t *sums, int32_t quads,
                                                    const struct line *line) {
-    __asm__(NEAR_QUADS("ldr r5, [r2, #16]\n"
-                       "ldr r6, [r2, #32]\n"
-                       "ldr r7, [r2, #48]\n"
-                       "ldr r4, [r2], #64\n"));
+    __asm__(NEAR_QUADS("b 1f\n"
+                       "3:\n"
+                       "str lr, [r1], #4\n"
+                       "adds r0, r0, #4\n"
+                       "subs r3, r3, #1\n"
+                       "beq 2f\n"
+                       "1:\n"
+                       "ldm r2!, {r4-r7}\n"
+                       "orr lr, r4, r5\n"
+                       "orr lr, lr, r6\n"
+                       "orrs lr, lr, r7\n"
+                       "beq 3b\n"));
 }
 
 /* Whether a multiplier fits. */
@@ -101,7 +115,9 @@ static int32_t near_errors(const struct line *line, int32_t n, const int32_t *su
     if (quads == 0) {
         return 0;
     }
-    int32_t left = step == 1 ? near_quads(x, dx, sums, quads, line) : near_quads_4(x, dx, sums, quads, line);
+    bool sparse = step == 1 && 2 * (uint32_t)line->lift == line->range; /* nothing is subtracted */
+    int32_t left = sparse ? sparse_quads(x, dx, sums, quads, line)
+                          : near_quads(x, dx, sums, quads, line, step * (int32_t)sizeof *sums);
     return (quads - left) * GROUP;
 }
 
