@@ -6,6 +6,12 @@
 
 #include <string.h>
 
+#ifdef FQT_PAIRED
+#define WORDS true /* four channels at once */
+#else
+#define WORDS false
+#endif
+
 /* Index of the first tap of a window: output (oy, ox), channel c. */
 static int32_t window_start(const struct fqt_geometry *g, int32_t oy, int32_t ox, int32_t c) {
     return (oy * g->stride_h * g->in_w + ox * g->stride_w) * g->in_c + c;
@@ -16,11 +22,9 @@ static int32_t window_start(const struct fqt_geometry *g, int32_t oy, int32_t ox
 /* y = max(x, y) of n channels. */
 static void take_larger_u8(const uint8_t *x, int32_t n, uint8_t *y) {
     int32_t c = 0;
-#ifdef FQT_PAIRED
-    for (; c + 4 <= n; c += 4) {
+    for (; WORDS && c + 4 <= n; c += 4) {
         packed_store(y + c, packed_max_u8(packed_load(x + c), packed_load(y + c)));
     }
-#endif
     for (; c < n; c++) {
         y[c] = x[c] > y[c] ? x[c] : y[c];
     }
@@ -101,7 +105,6 @@ DEFINE_FIRST_MAXIMUM(first_maximum_f32, float)
 DEFINE_GATHER(gather_u8, uint8_t, int8_t, int32_t, first_maximum_u8)
 DEFINE_GATHER(gather_f32, float, float, float, first_maximum_f32)
 
-#ifdef FQT_PAIRED
 /* Of four channels. */
 static uint32_t maxima(const struct fqt_geometry *g, const uint8_t *x) {
     uint32_t most = 0;
@@ -128,19 +131,16 @@ static void place(const struct fqt_geometry *g, const uint8_t *x, uint32_t most,
         dx += g->in_w * g->in_c;
     }
 }
-#endif
 
 /* How many channels of a window's errors it has placed. x in first..last passes them. */
 static int32_t scatter_packed(const struct fqt_geometry *g, int32_t first, int32_t last, const uint8_t *x,
                               const int8_t *e, int8_t *dx) {
     int32_t c = 0;
-#ifdef FQT_PAIRED
-    for (; c + 4 <= g->out_c; c += 4) {
+    for (; WORDS && c + 4 <= g->out_c; c += 4) {
         uint32_t most = maxima(g, x + c);
         uint32_t passing = packed_within(most, packed_bytes(first), packed_bytes(last));
         place(g, x + c, most, packed_load(e + c) & passing, dx + c);
     }
-#endif
     return c;
 }
 
