@@ -97,6 +97,7 @@ static void add_rows(const struct errors *errors, struct piece *piece) {
 /* Instructions, measured. Of panels: a tap of an input position, an error's place in a panel, a product. Scattered: a
  * look at an error, a row of products, a product, in halves. */
 #ifdef FQT_PAIRED
+#define COLUMNS 2 /* input channels that meet a panel at once; fewer do it slowly */
 #define PANEL_TAP 25
 #define PANEL_ERROR 2
 #define PANEL_PRODUCT_HALVES 3
@@ -104,6 +105,7 @@ static void add_rows(const struct errors *errors, struct piece *piece) {
 #define ROW 30
 #define PRODUCT_HALVES 6
 #else
+#define COLUMNS 4
 #define PANEL_TAP 60
 #define PANEL_ERROR 5
 #define PANEL_PRODUCT_HALVES 7
@@ -134,7 +136,7 @@ bool fqt_conv2d_backward_input_is_sparse(const struct fqt_geometry *g, const int
 #else
     scattered -= products * PANEL_PRODUCT_HALVES / 2;
 #endif
-    return g->in_h * g->in_w > 1 && (panel - looks) * seen > scattered * columns * nonzero;
+    return g->in_h * g->in_w > 1 && (g->in_c < COLUMNS || (panel - looks) * seen > scattered * columns * nonzero);
 }
 
 int32_t fqt_conv2d_backward_input_sparse(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
