@@ -24,7 +24,8 @@ int32_t fqt_kept_channels(int32_t rate, int32_t channels) {
 /* ---- Norms ---- */
 
 /* Norms of four channels whose errors are words, two positions at once: two |e| fit a byte. */
-static void add_word_norms(const int8_t *e, int32_t positions, int32_t channels, int32_t *norms) {
+static void word_norms(const int8_t *e, int32_t positions, int32_t channels, int32_t norms[4]) {
+    norms[0] = norms[1] = norms[2] = norms[3] = 0;
     while (positions > 0) {
         int32_t n = positions < LANE_POSITIONS ? positions : LANE_POSITIONS;
         uint32_t even = 0;
@@ -50,10 +51,9 @@ static void add_word_norms(const int8_t *e, int32_t positions, int32_t channels,
 }
 
 static void l1_norms(int32_t *norms, int32_t positions, int32_t channels, const int8_t *e) {
-    memset(norms, 0, (size_t)channels * sizeof *norms);
     int32_t co = 0;
     for (; packed_loadable(e, channels) && co + 4 <= channels; co += 4) {
-        add_word_norms(e + co, positions, channels, norms + co);
+        word_norms(e + co, positions, channels, norms + co);
     }
     for (; co < channels; co++) {
         const int8_t *error = e + co;
@@ -138,12 +138,21 @@ void fqt_sparse_zero_u8(int32_t positions, int32_t channels, const struct fqt_ch
 }
 
 void fqt_sparse_compact_u8(int32_t positions, int32_t channels, const struct fqt_channels *kept, int8_t *e) {
-    const uint16_t *end = kept->indices + kept->count;
+    const uint16_t *indices = kept->indices;
+    const uint16_t *end = indices + kept->count;
     int8_t *to = e; /* never ahead of where it reads */
-    for (int32_t p = 0; p < positions; p++) {
-        for (const uint16_t *co = kept->indices; co < end; co++) {
-            *to++ = e[*co];
+    if (kept->count == 1) {
+        for (const int8_t *from = e + *indices; positions > 0; positions--) {
+            *to++ = *from;
+            from += channels;
         }
+        return;
+    }
+    for (; positions > 0; positions--) {
+        const uint16_t *co = indices;
+        do {
+            *to++ = e[*co++];
+        } while (co < end);
         e += channels;
     }
 }

@@ -2,8 +2,9 @@
 /* Addition (SPEC.md 4.9). Each element is read before its place is written, because y may lie over a or b and dx over e
  * or x. */
 #include "elements.h"
+#include "error_finish.h"
 
-#define BLOCK 16 /* errors at once */
+#define BLOCK 64 /* errors at once */
 
 void fqt_add_forward_u8(int32_t n, const struct fqt_add_quantization *q, const uint8_t *a, const uint8_t *b, uint8_t *y,
                         struct fqt_extremes *extremes) {
@@ -27,17 +28,16 @@ void fqt_add_forward_f32(int32_t n, enum fqt_activation activation, const float 
 
 int32_t fqt_add_backward_u8(int32_t n, const struct fqt_error_quantization *q, const int8_t *e, const uint8_t *x,
                             int8_t *dx) {
-    const struct fqt_error_quantization own = *q;
-    int32_t largest = 0;
+    struct fqt_error_finish finish = fqt_error_finish_of(q);
     for (int32_t i = 0; i < n; i += BLOCK) {
         int32_t errors[BLOCK];
         int32_t size = fqt_min(BLOCK, n - i);
         for (int32_t j = 0; j < size; j++) {
             errors[j] = e[i + j];
         }
-        largest = fqt_max(largest, fqt_errors_u8(&own, size, errors, x + i, dx + i));
+        fqt_finish_errors(&finish, size, errors, 1, 0, x + i, dx + i);
     }
-    return largest;
+    return finish.largest;
 }
 
 void fqt_add_backward_f32(int32_t n, enum fqt_activation activation, bool accumulate, const float *e, const float *x,

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Average pooling (SPEC.md 4.8). */
+#include "error_finish.h"
 #include "window.h"
 
-#define BLOCK 16 /* channels whose errors are summed at once */
+#include <string.h>
+
+#define BLOCK 64 /* channels whose errors are summed at once */
 
 /* Index of the first element of row ky of a window: output (oy, ox), channel c. */
 static int32_t row_start(const struct fqt_geometry *g, int32_t oy, int32_t ox, int32_t ky, int32_t c) {
@@ -64,23 +67,24 @@ void fqt_avg_pool2d_forward_f32(const struct fqt_geometry *g, const float *x, fl
 /* The errors of the windows v, h at n channels; e: of the first. */
 static void gather_u8(const struct fqt_geometry *g, struct outputs v, struct outputs h, int32_t n, const int8_t *e,
                       int32_t *sum) {
-    for (int32_t j = 0; j < n; j++) {
-        sum[j] = 0;
-    }
+    bool first = true;
     for (int32_t oy = v.first; oy < v.last; oy++) {
         for (int32_t ox = h.first; ox < h.last; ox++) {
             const int8_t *error = e + (oy * g->out_w + ox) * g->out_c;
             for (int32_t j = 0; j < n; j++) {
-                sum[j] += error[j];
+                sum[j] = first ? error[j] : sum[j] + error[j];
             }
+            first = false;
         }
+    }
+    if (first) { /* no window holds the element */
+        memset(sum, 0, (size_t)n * sizeof *sum);
     }
 }
 
 int32_t fqt_avg_pool2d_backward_u8(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
                                    const int8_t *e, const uint8_t *x, int8_t *dx) {
-    const struct fqt_error_quantization own = *q; /* writes to dx cannot change these */
-    int32_t largest = 0;
+    struct fqt_error_finish finish = fqt_error_finish_of(q);
     for (int32_t iy = 0; iy < g->in_h; iy++) {
         struct outputs v = readers_of_row(g, iy);
         for (int32_t ix = 0; ix < g->in_w; ix++) {
@@ -89,13 +93,13 @@ int32_t fqt_avg_pool2d_backward_u8(const struct fqt_geometry *g, const struct fq
                 int32_t sum[BLOCK];
                 int32_t n = fqt_min(BLOCK, g->in_c - c);
                 gather_u8(g, v, h, n, e + c, sum);
-                largest = fqt_max(largest, fqt_errors_u8(&own, n, sum, x, dx));
+                fqt_finish_errors(&finish, n, sum, 1, 0, x, dx);
                 x += n;
                 dx += n;
             }
         }
     }
-    return largest;
+    return finish.largest;
 }
 
 void fqt_avg_pool2d_backward_f32(const struct fqt_geometry *g, enum fqt_activation activation, bool accumulate,

@@ -250,6 +250,9 @@ void fqt_columns_1x4(const union fqt_word *panel, const uint8_t *bytes, int32_t 
 /* gradient[k] += factor panel[k], for a panel of one row. */
 void fqt_rank_one(int32_t *gradient, const union fqt_word *panel, int32_t factor, int32_t quads);
 
+/* sums[i] += factor (bytes[i] - zero), i < n; |factor| < 2^15. */
+void fqt_axpy_u8(int32_t *sums, const uint8_t *bytes, int32_t n, int32_t factor, int32_t zero);
+
 #ifdef FQT_PAIRED
 /* acc[column][v] += sum panel[v][p] bytes[offset p + column], for four vectors and two columns. */
 void fqt_columns_4x2_u8(const union fqt_word *panel, const uint8_t *bytes, int32_t quads, int32_t acc[8]);

@@ -408,6 +408,46 @@ __attribute__((naked)) void fqt_rank_one(int32_t *gradient, const union fqt_word
                                         "pop {r4-r7, pc}\n");
 }
 
+/* sum += factor (byte - zero). */
+#define DIFFERENCE(sum, at)                                                                                            \
+    "ldrb r2, [r1, #" at "]\n"                                                                                         \
+    "add r2, r2, r12\n"                                                                                                \
+    "muls r2, r3, r2\n"                                                                                                \
+    "adds " sum ", " sum ", r2\n"
+
+/* r0 sums, lr the end of their quads, r1 bytes, r3 factor, r12 -zero, r4-r7 four sums. */
+__attribute__((naked)) void fqt_axpy_u8(int32_t *sums, const uint8_t *bytes, int32_t n, int32_t factor, int32_t zero) {
+    __asm__(".syntax unified\n"
+            "push {r2, r4-r7, lr}\n"
+            "ldr r4, [sp, #24]\n"
+            "rsbs r4, r4, #0\n"
+            "mov r12, r4\n"
+            "lsrs r2, r2, #2\n"
+            "beq 2f\n"
+            "lsls r2, r2, #4\n"
+            "adds r2, r2, r0\n"
+            "mov lr, r2\n"
+            "1:\n"
+            "ldm r0!, {r4-r7}\n"
+            "subs r0, r0, #16\n" DIFFERENCE("r4", "0") DIFFERENCE("r5", "1") DIFFERENCE("r6", "2")
+                DIFFERENCE("r7", "3") "adds r1, r1, #4\n"
+                                      "stm r0!, {r4-r7}\n"
+                                      "cmp r0, lr\n"
+                                      "bne 1b\n"
+                                      "2:\n"
+                                      "pop {r5}\n"
+                                      "lsls r5, r5, #30\n"
+                                      "beq 4f\n"
+                                      "lsrs r5, r5, #30\n"
+                                      "3:\n"
+                                      "ldr r4, [r0]\n" DIFFERENCE("r4", "0") "adds r1, r1, #1\n"
+                                                                             "stm r0!, {r4}\n"
+                                                                             "subs r5, r5, #1\n"
+                                                                             "bne 3b\n"
+                                                                             "4:\n"
+                                                                             "pop {r4-r7, pc}\n");
+}
+
 __attribute__((naked)) void fqt_clear(void *words, int32_t quads) {
     __asm__(".syntax unified\n"
             "push {r4, r5}\n"

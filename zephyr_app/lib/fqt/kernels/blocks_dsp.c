@@ -373,6 +373,42 @@ __attribute__((naked)) void fqt_rank_one(int32_t *gradient, const union fqt_word
                                                                       "pop {r4-r11, pc}\n");
 }
 
+/* r0 sums, r1 bytes, r2 n, r3 factor, r12 -zero twice, r4-r7 four sums, r8, r9 their bytes. */
+__attribute__((naked)) void fqt_axpy_u8(int32_t *sums, const uint8_t *bytes, int32_t n, int32_t factor, int32_t zero) {
+    __asm__("push {r4-r9}\n"
+            "ldr r12, [sp, #24]\n"
+            "rsb r12, r12, #0\n"
+            "pkhbt r12, r12, r12, lsl #16\n"
+            "subs r2, r2, #4\n"
+            "blt 2f\n"
+            "1:\n"
+            "ldr r8, [r1], #4\n"
+            "ldm r0, {r4-r7}\n"
+            "uxtab16 r9, r12, r8\n"
+            "uxtab16 r8, r12, r8, ror #8\n"
+            "smlabb r4, r9, r3, r4\n"
+            "smlabb r5, r8, r3, r5\n"
+            "smlatb r6, r9, r3, r6\n"
+            "smlatb r7, r8, r3, r7\n"
+            "stm r0!, {r4-r7}\n"
+            "subs r2, r2, #4\n"
+            "bge 1b\n"
+            "2:\n"
+            "adds r2, r2, #4\n"
+            "beq 4f\n"
+            "3:\n"
+            "ldrb r8, [r1], #1\n"
+            "ldr r4, [r0]\n"
+            "uxtab16 r8, r12, r8\n"
+            "smlabb r4, r8, r3, r4\n"
+            "str r4, [r0], #4\n"
+            "subs r2, r2, #1\n"
+            "bne 3b\n"
+            "4:\n"
+            "pop {r4-r9}\n"
+            "bx lr\n");
+}
+
 __attribute__((naked)) void fqt_clear(void *words, int32_t quads) {
     __asm__("push {r4, r5}\n"
             "movs r2, #0\n"

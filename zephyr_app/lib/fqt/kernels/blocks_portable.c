@@ -91,6 +91,12 @@ void fqt_rank_one(int32_t *gradient, const union fqt_word *panel, int32_t factor
     }
 }
 
+void fqt_axpy_u8(int32_t *sums, const uint8_t *bytes, int32_t n, int32_t factor, int32_t zero) {
+    for (int32_t i = 0; i < n; i++) {
+        sums[i] += factor * (bytes[i] - zero);
+    }
+}
+
 void fqt_clear(void *words, int32_t quads) {
     memset(words, 0, (size_t)quads * FQT_QUAD * sizeof(int32_t));
 }

@@ -3,6 +3,8 @@
  * each tap and output channel, 0 where no output reads them, fills a panel and meets the weights of all input channels.
  * Positions that are a multiple of the stride apart have the same taps. */
 #include "blocks.h"
+#include "conv2d_backward_input_sparse.h"
+#include "error_finish.h"
 #include "window.h"
 
 #ifdef FQT_BLOCKS
@@ -199,37 +201,10 @@ static void gather(const struct errors *errors, struct gathered *panel, struct c
     }
 }
 
-/* The errors of n input channels at one position, of sums[channel][step] - minus: as fqt_errors_u8(), with few steps an
- * error. */
-__attribute__((noinline)) static int32_t finish(const struct fqt_error_quantization *q, int32_t n, const int32_t *sums,
-                                                int32_t step, int32_t minus, const uint8_t *x, int8_t *dx) {
-    if (q->accumulate) {
-        return fqt_errors_from_u8(q, n, sums, step, minus, x, dx);
-    }
-    const struct fqt_requantizer requantizer = q->requantizer;
-    const uint32_t first = (uint32_t)q->lowest + 1;
-    const uint32_t passing = (uint32_t)q->highest - first;
-    const int32_t plus = fqt_requantizer_half(requantizer) - minus;
-    int32_t least = minus;
-    int32_t greatest = minus;
-    for (const uint8_t *end = x + n; x < end; x++) {
-        int32_t error = 0;
-        if (*x - first < passing) {
-            least = fqt_min(least, *sums);
-            greatest = fqt_max(greatest, *sums);
-            error = fqt_requantize_raised(*sums + plus, requantizer);
-        }
-        *dx++ = (int8_t)fqt_clamp(error, -FQT_ERROR_MAX, FQT_ERROR_MAX);
-        sums += step;
-    }
-    return fqt_max(greatest - minus, minus - least);
-}
-
-/* All input channels of the panel's positions; the largest error as the kernel returns it. */
-static int32_t send(const struct errors *errors, struct gathered *panel, const uint8_t *w, const uint8_t *x,
-                    int8_t *dx) {
+/* All input channels of the panel's positions. */
+static void send(const struct errors *errors, struct gathered *panel, struct fqt_error_finish *finish, const uint8_t *w,
+                 const uint8_t *x, int8_t *dx) {
     const struct fqt_geometry *g = errors->g;
-    int32_t largest = 0;
     struct channels channels;
     for (int32_t ci = 0; ci < g->in_c; ci += channels.n) {
         channels.w = w + ci;
@@ -241,18 +216,15 @@ static int32_t send(const struct errors *errors, struct gathered *panel, const u
         meet_weights(panel, &channels);
         for (int32_t v = 0; v < panel->n && panel->iy[v] >= 0; v++) {
             int32_t at = (panel->iy[v] * g->in_w + panel->ix[v]) * g->in_c + ci;
-            largest = fqt_max(largest, finish(errors->q, channels.n, channels.acc + v, panel->n, panel->zero_sums[v],
-                                              x + at, dx + at));
+            fqt_finish_errors(finish, channels.n, channels.acc + v, panel->n, panel->zero_sums[v], x + at, dx + at);
         }
     }
-    return largest;
 }
 
 /* Input positions from (first_y, first_x) in steps of the stride. */
-static int32_t send_to_every_stride(const struct errors *errors, int32_t first_y, int32_t first_x, const uint8_t *w,
-                                    const uint8_t *x, int8_t *dx) {
+static void send_to_every_stride(const struct errors *errors, int32_t first_y, int32_t first_x,
+                                 struct fqt_error_finish *finish, const uint8_t *w, const uint8_t *x, int8_t *dx) {
     const struct fqt_geometry *g = errors->g;
-    int32_t largest = 0;
     struct gathered panel;
     panel.n = g->in_h * g->in_w == 1 ? 1 : FQT_ERROR_VECTORS;
     int32_t iy = first_y;
@@ -267,22 +239,24 @@ static int32_t send_to_every_stride(const struct errors *errors, int32_t first_y
                 iy += g->stride_h;
             }
         }
-        largest = fqt_max(largest, send(errors, &panel, w, x, dx));
+        send(errors, &panel, finish, w, x, dx);
     }
-    return largest;
 }
 
 int32_t fqt_conv2d_backward_input_u8(const struct fqt_geometry *g, const struct fqt_error_quantization *q,
                                      const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx,
                                      const struct fqt_channels *kept) {
     const struct errors errors = {g, q, kept, e, fqt_n_kept(kept, g->out_c), q->grids > 1 || q->factors[0] != 1};
-    int32_t largest = 0;
+    if (fqt_conv2d_backward_input_is_sparse(g, e, errors.columns)) {
+        return fqt_conv2d_backward_input_sparse(g, q, e, w, x, dx, kept);
+    }
+    struct fqt_error_finish finish = fqt_error_finish_of(q);
     for (int32_t iy = 0; iy < fqt_min(g->stride_h, g->in_h); iy++) {
         for (int32_t ix = 0; ix < fqt_min(g->stride_w, g->in_w); ix++) {
-            largest = fqt_max(largest, send_to_every_stride(&errors, iy, ix, w, x, dx));
+            send_to_every_stride(&errors, iy, ix, &finish, w, x, dx);
         }
     }
-    return largest;
+    return finish.largest;
 }
 
 #endif

@@ -108,6 +108,32 @@ static inline uint32_t packed_max_u8(uint32_t a, uint32_t b) {
 #endif
 }
 
+/* 255 for each of four unsigned bytes that is at least low's, 0 for the others. */
+static inline uint32_t packed_at_least(uint32_t x, uint32_t low) {
+#if defined(__ARM_FEATURE_SIMD32)
+    (void)__usub8(x, low); /* sets the flags of SEL where x >= low */
+    return __sel(UINT32_MAX, 0);
+#else
+    uint32_t result = 0;
+    for (uint32_t shift = 0; shift < 32; shift += 8) {
+        bool is = (x >> shift & 255) >= (low >> shift & 255);
+        result |= (is ? (uint32_t)255 : 0) << shift;
+    }
+    return result;
+#endif
+}
+
+/* max(a, b) of four unsigned bytes. */
+static inline uint32_t packed_max_u8(uint32_t a, uint32_t b) {
+#if defined(__ARM_FEATURE_SIMD32)
+    (void)__usub8(a, b); /* sets the flags of SEL where a >= b */
+    return __sel(a, b);
+#else
+    uint32_t mask = packed_at_least(a, b);
+    return (a & mask) | (b & ~mask);
+#endif
+}
+
 /* 255 for each of four unsigned bytes in low..high, 0 for the others. */
 static inline uint32_t packed_within(uint32_t x, uint32_t low, uint32_t high) {
 #if defined(__ARM_FEATURE_SIMD32)
