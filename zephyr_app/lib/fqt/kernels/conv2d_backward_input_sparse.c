@@ -94,8 +94,9 @@ static void add_rows(const struct errors *errors, struct piece *piece) {
     }
 }
 
-/* Instructions, measured. Of panels: a tap of an input position, an error's place in a panel, a product. Scattered: a
- * look at an error, a row of products, a product, in halves. */
+/* Instructions, about: checked on layers of mnist-cnn and of scripts/bench_mcu.py. Of panels: a tap of an input
+ * position, an error's place in a panel, a product. Scattered: a look at an error, a row of products, a product, in
+ * halves. */
 #ifdef FQT_PAIRED
 #define COLUMNS 2 /* input channels that meet a panel at once; fewer do it slowly */
 #define PANEL_TAP 25

@@ -47,17 +47,6 @@ static inline uint32_t saturate_u8(int32_t x) {
 #endif
 }
 
-/* The byte of min(max(x, -128), 127). */
-static inline uint32_t saturate_i8(int32_t x) {
-#if defined(__ARM_FEATURE_SAT)
-    int32_t y;
-    __asm__("ssat %0, #8, %1" : "=r"(y) : "r"(x));
-    return (uint32_t)y & 255;
-#else
-    return (uint32_t)(x < -128 ? -128 : x > 127 ? 127 : x) & 255;
-#endif
-}
-
 /* |e| of four errors in -127..127. */
 static inline uint32_t packed_abs(uint32_t e) {
 #if defined(__ARM_FEATURE_SIMD32)
@@ -96,16 +85,6 @@ static inline uint32_t packed_clamp(uint32_t x, uint32_t low, uint32_t high) {
 /* A byte four times. */
 static inline uint32_t packed_bytes(int32_t byte) {
     return ((uint32_t)byte & 255) * PACKED_ONES;
-}
-
-/* max(a, b) of four unsigned bytes. */
-static inline uint32_t packed_max_u8(uint32_t a, uint32_t b) {
-#if defined(__ARM_FEATURE_SIMD32)
-    (void)__usub8(a, b);
-    return __sel(a, b);
-#else
-    return packed_clamp(a, b, UINT32_MAX);
-#endif
 }
 
 /* 255 for each of four unsigned bytes that is at least low's, 0 for the others. */
