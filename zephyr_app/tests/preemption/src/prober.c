@@ -11,7 +11,7 @@
 #define LOGITS_BYTES 40
 #define ARENA_BYTES ((CONFIG_FQT_TEST_WORK_MEMORY) / 8)
 
-static K_THREAD_STACK_DEFINE(stack, 2048);
+static K_THREAD_STACK_DEFINE(stack, IS_ENABLED(CONFIG_FQT_PLAIN_KERNELS) ? 1024 : 2048);
 static struct k_thread thread;
 static K_SEM_DEFINE(wake, 0, 1);
 static K_TIMER_DEFINE(timer, NULL, NULL);
