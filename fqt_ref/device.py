@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -206,6 +208,32 @@ def default_build_dir() -> Path:
     return Path(tempfile.gettempdir()) / f"fqt-replay-{os.getuid()}"
 
 
+def compile_program(command: list[str], what: str, failure: str, timeout: float = 300) -> None:
+    """Run a compiler. Raises FqtError, `failure` and the compiler's first error."""
+    answer = run(command, what, timeout)
+    if answer.returncode != 0:
+        line = next((text for text in answer.stderr.splitlines() if "error" in text), answer.stderr.strip()[-200:])
+        raise FqtError(f"{failure}: {line}")
+
+
+@contextmanager
+def scratch_beside(path: Path) -> Iterator[Path]:
+    """A folder to build in on the disk of what is built. Raises FqtError where nothing can be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+            yield Path(scratch)
+    except OSError as error:
+        raise FqtError(f"cannot build in {path.parent}: {error.strerror}; choose another folder") from error
+
+
+def install(built: Path, path: Path, prefix: str) -> None:
+    """Put a built file in the place of those of the same prefix; two builds at once both succeed."""
+    for old in path.parent.glob(f"{prefix}-*{path.suffix}"):
+        old.unlink(missing_ok=True)
+    os.replace(built, path)
+
+
 def build_replay(
     target: str, build_dir: Path | None = None, sanitize: bool = False, compiler: str = "gcc", optimize: str = "-O2", timeout: float = 300
 ) -> Path:
@@ -217,23 +245,14 @@ def build_replay(
     found = find_target(target)
     command = build_command(found, compiler, sanitize, optimize)
     folder = build_dir or default_build_dir()
-    prefix = f"replay-{target}-{compiler}{optimize}{'-sanitize' if sanitize else ''}-"
-    program = folder / f"{prefix}{fingerprint(command)}.elf"
+    prefix = f"replay-{target}-{compiler}{optimize}{'-sanitize' if sanitize else ''}"
+    program = folder / f"{prefix}-{fingerprint(command)}.elf"
     if program.exists():
         return program
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            built = Path(scratch) / "replay.elf"
-            answer = run([*command, "-o", str(built)], f"compiling for {target}", timeout)
-            if answer.returncode != 0:
-                line = next((text for text in answer.stderr.splitlines() if "error" in text), answer.stderr.strip()[-200:])
-                raise FqtError(f"the C library does not compile for {target}: {line}")
-            for old in folder.glob(f"{prefix}*.elf"):
-                old.unlink(missing_ok=True)
-            os.replace(built, program)  # two builds at once both succeed
-    except OSError as error:
-        raise FqtError(f"cannot build in {folder}: {error.strerror}; choose another folder") from error
+    with scratch_beside(program) as scratch:
+        built, failure = scratch / "replay.elf", f"the C library does not compile for {target}"
+        compile_program([*command, "-o", str(built)], f"compiling for {target}", failure, timeout)
+        install(built, program, prefix)
     return program
 
 

@@ -2,7 +2,6 @@
 """Measures models on an emulated core: the C library's memory sizes, and the instructions of a training sample, counted by QEMU."""
 
 import hashlib
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,25 +80,16 @@ def build(target: str, optimize: str = "-Os", timeout: float = 300) -> Path:
         digest.update(path.read_bytes())
     digest.update(SOURCE.with_name("timer.h").read_bytes())
     folder = device.default_build_dir()
-    program = folder / f"measure-{target}{optimize}-{digest.hexdigest()[:16]}.elf"
+    prefix = f"measure-{target}{optimize}"
+    program = folder / f"{prefix}-{digest.hexdigest()[:16]}.elf"
     if program.exists():
         return program
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            built = Path(scratch) / "measure.elf"
-            answer = device.run(["env", "-C", scratch, *compiling], f"compiling for {target}", timeout)
-            if answer.returncode == 0:
-                objects = [str(Path(scratch) / f"{path.stem}.o") for path in kernels]
-                answer = device.run([*command, *objects, "-o", str(built)], f"compiling for {target}", timeout)
-            if answer.returncode != 0:
-                line = next((text for text in answer.stderr.splitlines() if "error" in text), answer.stderr.strip()[-200:])
-                raise FqtError(f"the C library does not compile for {target}: {line}")
-            for old in folder.glob(f"measure-{target}{optimize}-*.elf"):
-                old.unlink(missing_ok=True)
-            os.replace(built, program)
-    except OSError as error:
-        raise FqtError(f"cannot build in {folder}: {error.strerror}; choose another folder") from error
+    with device.scratch_beside(program) as scratch:
+        what, failure = f"compiling for {target}", f"the C library does not compile for {target}"
+        device.compile_program(["env", "-C", str(scratch), *compiling], what, failure, timeout)
+        built, objects = scratch / "measure.elf", [str(scratch / f"{path.stem}.o") for path in kernels]
+        device.compile_program([*command, *objects, "-o", str(built)], what, failure, timeout)
+        device.install(built, program, prefix)
     return program
 
 

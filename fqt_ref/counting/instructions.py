@@ -7,7 +7,6 @@ taken; and the test program's own instructions drop out. Both ways give the same
 
 import dataclasses
 import hashlib
-import os
 import re
 import tempfile
 from collections.abc import Callable
@@ -80,31 +79,9 @@ def cached(prefix: str, suffix: str, command: list[str], sources: list[Path]) ->
     return path, path.exists()
 
 
-def compile_into(path: Path, prefix: str, command: list[str], what: str) -> None:
-    """Run a compiler that writes one file; it appears whole or not at all."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-            built = Path(scratch) / path.name
-            checked([*command, "-o", str(built)], what)
-            replace(built, path, prefix)
-    except OSError as error:
-        raise FqtError(f"cannot build in {path.parent}: {error.strerror}; choose another folder") from error
-
-
 def checked(command: list[str], what: str) -> None:
     """Run a compiler. Raises FqtError with its first error."""
-    answer = device.run(command, f"compiling {what}", 300)
-    if answer.returncode != 0:
-        line = next((text for text in answer.stderr.splitlines() if "error" in text), answer.stderr.strip()[-200:])
-        raise FqtError(f"{what} does not compile: {line}")
-
-
-def replace(built: Path, path: Path, prefix: str) -> None:
-    """Put a built file in the place of those of the same prefix."""
-    for old in path.parent.glob(f"{prefix}-*{path.suffix}"):
-        old.unlink(missing_ok=True)
-    os.replace(built, path)
+    device.compile_program(command, f"compiling {what}", f"{what} does not compile")
 
 
 def build_plugin() -> Path:
@@ -113,7 +90,10 @@ def build_plugin() -> Path:
     command = [device.require_tool("gcc"), "-shared", "-fPIC", "-fvisibility=hidden", "-O2", "-std=c11", "-Wall", "-Wextra", str(source)]
     path, there = cached("count-plugin", ".so", command, [source])
     if not there:
-        compile_into(path, "count-plugin", command, "the counting plugin")
+        with device.scratch_beside(path) as scratch:
+            built = scratch / path.name
+            checked([*command, "-o", str(built)], "the counting plugin")
+            device.install(built, path, "count-plugin")
     return path
 
 
@@ -130,18 +110,14 @@ def build_program(core: str, name: str, optimize: str = "-O2") -> Program:
     prefix = f"count-{name}-{core}{optimize}"
     path, there = cached(prefix, ".elf", compiling, sorted([*headers, *sources]))
     if not there:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-                checked(["env", "-C", scratch, *compiling], f"the C library for {core}")
-                objects = [f"{scratch}/{source.stem}.o" for source in sources]
-                built, written = Path(scratch) / "program.elf", Path(scratch) / "program.map"
-                linking = [compiler, *cpu, "-Wl,--gc-sections", f"-Wl,-Map={written}", *objects, "-o", str(built)]
-                checked(linking, f"the C library for {core}")
-                replace(written, path.with_suffix(".map"), prefix)
-                replace(built, path, prefix)
-        except OSError as error:
-            raise FqtError(f"cannot build in {path.parent}: {error.strerror}; choose another folder") from error
+        with device.scratch_beside(path) as scratch:
+            checked(["env", "-C", str(scratch), *compiling], f"the C library for {core}")
+            objects = [str(scratch / f"{source.stem}.o") for source in sources]
+            built, written = scratch / "program.elf", scratch / "program.map"
+            linking = [compiler, *cpu, "-Wl,--gc-sections", f"-Wl,-Map={written}", *objects, "-o", str(built)]
+            checked(linking, f"the C library for {core}")
+            device.install(written, path.with_suffix(".map"), prefix)
+            device.install(built, path, prefix)
     return Program(core, path, read_map(path.with_suffix(".map").read_text()))
 
 
