@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #if defined(FQT_PLAIN_KERNELS) || defined(CONFIG_FQT_PLAIN_KERNELS)
 #elif defined(__ARM_FEATURE_DSP) && __ARM_ARCH_PROFILE == 'M'
@@ -130,6 +131,25 @@ static inline int32_t fqt_column_capacity(int32_t n) {
 
 /* Zeroes words, 4 * quads of them. A C library's memset() may go byte by byte. */
 void fqt_clear(void *words, int32_t quads);
+
+/* Zeroes n bytes. */
+static inline void fqt_clear_bytes(int8_t *p, int32_t n) {
+    while (n > 0 && (uintptr_t)p % sizeof(int32_t) != 0) {
+        *p++ = 0;
+        n--;
+    }
+    if (n >= 16) {
+        fqt_clear(p, n / 16);
+        p += n & ~15;
+    }
+    for (int32_t k = n & 12; k > 0; k -= 4) {
+        memset(__builtin_assume_aligned(p, 4), 0, 4); /* one store */
+        p += 4;
+    }
+    for (int32_t k = 0; k < (n & 3); k++) {
+        p[k] = 0;
+    }
+}
 
 #ifdef FQT_PAIRED
 /* Elements p.. of four vectors: errors from e[v] + j, 0 where e[v] is NULL; puts their sums. */

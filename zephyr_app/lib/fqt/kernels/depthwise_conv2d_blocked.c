@@ -11,8 +11,6 @@
 #include "depthwise_gradients.h"
 #include "depthwise_requantize.h"
 
-#include <string.h>
-
 /* Columns of a map and their channels. The last block starts early where columns are left over, and leaves out those
  * that are done. Lanes that fewer columns than lanes leave over read what follows in the map, for nothing. */
 struct block {
@@ -378,7 +376,8 @@ struct input_field {
     int32_t factor[LANES];
     int32_t scaled;     /* whether some factor is not 1 */
     int32_t start;      /* of all sums: half, or 0 if they are scaled */
-    int32_t neighbours; /* all four lanes, side by side */
+    int32_t fours;      /* whether four errors at once */
+    int32_t neighbours; /* these side by side */
     int32_t channel[LANES];
     int32_t from, to; /* lanes */
     const uint8_t *x;
@@ -441,24 +440,29 @@ static inline void put_error(struct error_output *o, int32_t raised, const uint8
 
 #if LANES == 4
 /* Rare: kept out of the loop's registers. */
-__attribute__((noinline)) static void see_passing(struct error_output *o, struct sums raised, uint32_t inputs) {
-    for (int32_t i = 0; i < LANES; i++) {
+__attribute__((noinline)) static void see_passing(struct error_output *o, struct sums raised, uint32_t inputs,
+                                                  int32_t from) {
+    for (int32_t i = from; i < LANES; i++) {
         if (passes(o, (uint8_t)(inputs >> 8 * i))) {
             see(o, raised.lane[i] - o->half);
         }
     }
 }
 
-/* Four neighbours at once, not accumulating. Some input passes. Errors are bytes 128 too high at first. */
-static inline void put_errors(struct error_output *o, struct sums raised, const uint8_t *x, int8_t *dx) {
-    uint32_t inputs = packed_load(x);
+/* Four errors at once, not accumulating; nothing is seen of those before `from`. Some input passes. */
+ALWAYS_INLINE uint32_t four_errors(struct error_output *o, struct sums raised, uint32_t inputs, int32_t from) {
     if (is_larger(o, raised.lane[0]) || is_larger(o, raised.lane[1]) || is_larger(o, raised.lane[2]) ||
         is_larger(o, raised.lane[3])) {
-        see_passing(o, raised, inputs);
+        see_passing(o, raised, inputs, from);
     }
-    uint32_t bytes = lane_bytes(o->requantizers, raised, 128);
+    uint32_t bytes = lane_bytes(o->requantizers, raised, 128); /* 128 too high */
     uint32_t errors = packed_max_u8(bytes, packed_bytes(128 - FQT_ERROR_MAX)) ^ packed_bytes(128);
-    packed_store(dx, errors & packed_within(inputs, o->low, o->high));
+    return errors & packed_within(inputs, o->low, o->high);
+}
+
+/* Of neighbours. */
+static inline void put_errors(struct error_output *o, struct sums raised, const uint8_t *x, int8_t *dx) {
+    packed_store(dx, four_errors(o, raised, packed_load(x), 0));
 }
 #endif
 
@@ -475,13 +479,33 @@ __attribute__((noinline)) static void put_some(struct input_field *f, const stru
     }
 }
 
+/* Of lanes apart; those before `from` have been put, and errors may lie where their inputs were. */
+__attribute__((noinline)) static void put_apart(struct input_field *f, const struct sums *raised, const uint8_t *x,
+                                                int8_t *dx) {
+    int32_t at_1 = f->channel[1] - f->channel[0];
+    int32_t at_2 = f->channel[2] - f->channel[0];
+    int32_t at_3 = f->channel[3] - f->channel[0];
+    uint32_t inputs = x[0] | (uint32_t)x[at_1] << 8 | (uint32_t)x[at_2] << 16 | (uint32_t)x[at_3] << 24;
+    uint32_t errors = four_errors(&f->output, *raised, inputs, f->from);
+    if (f->from == 0) {
+        dx[0] = (int8_t)(errors & 255);
+    }
+    if (f->from <= 1) {
+        dx[at_1] = (int8_t)(errors >> 8 & 255);
+    }
+    if (f->from <= 2) {
+        dx[at_2] = (int8_t)(errors >> 16 & 255);
+    }
+    dx[at_3] = (int8_t)(errors >> 24);
+}
+
 ALWAYS_INLINE void put_lanes(struct input_field *f, struct sums sums, const uint8_t *x, int8_t *dx) {
     struct sums raised = raised_sums(f, sums);
     if (f->neighbours) {
         put_errors(&f->output, raised, x, dx);
     } else {
         struct sums copy = raised;
-        put_some(f, &copy, x, dx);
+        (f->fours ? put_apart : put_some)(f, &copy, x, dx);
     }
 }
 #else
@@ -621,7 +645,7 @@ __attribute__((noinline)) static int32_t others_backward_input(const struct fqt_
             for (j = 0; j < kept->count; j++) {
                 dx[j] = dx[kept->indices[j]];
             }
-            memset(dx + kept->count, 0, (size_t)(g->in_c - kept->count));
+            fqt_clear_bytes(dx + kept->count, g->in_c - kept->count);
             while (j-- > 0) {
                 int8_t error = dx[j];
                 dx[j] = 0;
@@ -653,7 +677,8 @@ int32_t fqt_depthwise_blocked_backward_input(const struct fqt_geometry *g, const
         unpack_phases(g, &b, q->grids, q->zero_w, w, weights);
         f.from = b.from;
         f.to = b.to;
-        f.neighbours = kept == NULL && b.from == 0 && !q->accumulate && f.output.passing > 0 && f.output.first < 256;
+        f.fours = b.to == LANES && !q->accumulate && f.output.passing > 0 && f.output.first < 256;
+        f.neighbours = f.fours && kept == NULL && b.from == 0;
         f.scaled = false;
         for (int32_t i = 0; i < LANES; i++) {
             f.channel[i] = b.channel[i];

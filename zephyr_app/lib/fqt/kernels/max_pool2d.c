@@ -147,14 +147,10 @@ static int32_t scatter_packed(const struct fqt_geometry *g, int32_t first, int32
 /* A C library's memset() may go byte by byte. */
 static void clear(int8_t *dx, int32_t n) {
 #ifdef FQT_BLOCKS
-    int32_t quads = (uintptr_t)dx % sizeof(int32_t) == 0 ? n / (int32_t)(FQT_QUAD * sizeof(int32_t)) : 0;
-    if (quads > 0) {
-        fqt_clear(dx, quads);
-        dx += quads * FQT_QUAD * (int32_t)sizeof(int32_t);
-        n -= quads * FQT_QUAD * (int32_t)sizeof(int32_t);
-    }
-#endif
+    fqt_clear_bytes(dx, n);
+#else
     memset(dx, 0, (size_t)n);
+#endif
 }
 
 /* Where windows do not overlap, an input takes the error of one output at most: each goes to its place. */
