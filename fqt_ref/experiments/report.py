@@ -40,8 +40,8 @@ def facts_of(experiment: Experiment, records: dict[str, Record]) -> tuple[list[s
         ("machines", {record.machine for record in done}),
         ("versions", {", ".join(f"{name} {value}" for name, value in record.versions.items()) for record in done}),
     ):
-        if values:
-            facts.append(f"{title}: {'; '.join(sorted(values))}")
+        if any(values):
+            facts.append(f"{title}: {'; '.join(sorted(filter(None, values)))}")
     reasons = {run.dataset: record.reason for key, run in runs.items() if (record := records.get(key)) and record.status == NO_DATA}
     lines = [f"data not found: {name}: {reason}" for name, reason in reasons.items()]
     lines += sorted({f"failed: {record.reason}" for record in found if record.status == FAILED})
