@@ -30,6 +30,7 @@ from fqt_ref.experiments.learn import Training
 from fqt_ref.experiments.local import Local
 from fqt_ref.experiments.memory import DeviceMemory, Memory
 from fqt_ref.experiments.place import DataNotFound, Place
+from fqt_ref.experiments.progress import title
 from fqt_ref.experiments.report import write_report
 from fqt_ref.experiments.runner import Runner, Watch, with_starts
 from fqt_ref.experiments.scratch import FromScratch, Scratch, Task
@@ -143,6 +144,7 @@ def test_figures_of_the_issue_are_described():
     for experiment in EXPERIMENTS:
         runs = [cell.run for cell in experiment.cells()]
         assert runs and len({key_of(run) for run in runs}) == len(runs), experiment.name
+        assert all(re.match(r"[a-z']+ .", title(describe(run))) for run in runs)
     with pytest.raises(FqtError, match="'fig9' does not exist: choose from fig4a"):
         find("fig9")
 

@@ -82,7 +82,9 @@ class Accuracy(Experiment):
         made = {name: row for name, row in made.items() if row}
         if not made:
             return []
-        bars = Chart("accuracy", "test accuracy", lambda axes: draw_bars(axes, made))
+        printed = {(row, column): value for row, column, value in self.paper}
+        height = 2 + 0.2 * sum(len(row) for row in made.values())
+        bars = Chart("accuracy", self.title, lambda axes: draw_bars(axes, made, printed), height)
         return [bars, *(chart for name in self.curves if name in made for chart in self.curve_charts(name, found))]
 
     def curve_charts(self, name: str, found: Found) -> list[Chart]:
@@ -101,29 +103,36 @@ class Accuracy(Experiment):
         ]
 
 
-def draw_bars(axes: Any, made: dict[str, dict[str, Entry]]) -> None:
-    """A group of bars a row, a bar a column; black bars are standard deviations."""
+def draw_bars(axes: Any, made: dict[str, dict[str, Entry]], printed: dict[tuple[str, str], float]) -> None:
+    """A group of bars a row, a bar a column; black lines are standard deviations, diamonds what the paper has measured."""
     columns = list(dict.fromkeys(column for row in made.values() for column in row))
     width = 0.8 / len(columns)
     for at, column in enumerate(columns):
-        rows = [(number, row[column]) for number, row in enumerate(made.values()) if column in row]
-        places = [number + (at - (len(columns) - 1) / 2) * width for number, _ in rows]
-        heights, errors = [entry.mean for _, entry in rows], [entry.deviation for _, entry in rows]
-        axes.bar(places, heights, width, yerr=errors, capsize=2, label=column, color=COLOURS.get(column))
-    axes.set_xticks(range(len(made)), list(made), rotation=30, ha="right")
-    axes.set_ylabel("test accuracy (%)")
-    axes.set_ylim(0, 100)
+        rows = [(number + (at - (len(columns) - 1) / 2) * width, row[column]) for number, row in enumerate(made.values()) if column in row]
+        lengths, errors = [entry.mean for _, entry in rows], [entry.deviation or float("nan") for _, entry in rows]
+        places = [place for place, _ in rows]
+        axes.barh(places, lengths, width, xerr=errors, capsize=2, label=column, color=COLOURS.get(column))
+        for name, (place, _) in zip((name for name, row in made.items() if column in row), rows, strict=True):
+            if (name, column) in printed:
+                axes.plot(printed[name, column], place, "D", color="black", markersize=4)
+    axes.set_yticks(range(len(made)), list(made))
+    axes.invert_yaxis()
+    axes.set_xlabel("test accuracy (%)" + ("; diamonds: the paper" if any((name, c) in printed for name in made for c in columns) else ""))
+    axes.set_xlim(0, 100)
     axes.legend(frameon=False, ncols=len(columns), loc="lower center", bbox_to_anchor=(0.5, 1))
 
 
 def draw_curves(axes: Any, histories: dict[str, list[list[dict[str, Any]]]], figure: str) -> None:
     """The mean over the seeds by epoch, a line a column, between the least and the greatest."""
     scale = 1 if figure == "loss" else 100
+    from matplotlib.ticker import MaxNLocator
+
     for column, runs in histories.items():
         by_epoch = [[scale * epoch[figure] for epoch in epochs] for epochs in zip(*runs, strict=True)]
         numbers = range(1, len(by_epoch) + 1)
         axes.plot(numbers, [statistics.mean(values) for values in by_epoch], "o-", markersize=3, label=column)
         axes.fill_between(numbers, [min(values) for values in by_epoch], [max(values) for values in by_epoch], alpha=0.2)
     axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("training loss (nats)" if figure == "loss" else "test accuracy (%)")
     axes.legend(frameon=False)

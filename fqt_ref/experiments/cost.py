@@ -118,7 +118,7 @@ class DeviceCost(Experiment):
         done = [(cell, record) for cell, record in made if record is not None and record.status == DONE]
         if not done:
             return []
-        return [Chart("time", "estimated time of a training sample", lambda axes: draw(axes, done))]
+        return [Chart("time", self.title, lambda axes: draw(axes, done), 2 + 0.2 * len(done) * len(self.rates))]
 
 
 def paper_of(printed: dict[tuple[str, str], float], row: str, column: str) -> str:
@@ -133,11 +133,12 @@ def draw(axes: Any, done: list[tuple[Cell, Record]]) -> None:
         for step in record.result["steps"]:
             names.append(cell.row if len(record.result["steps"]) == 1 else f"{cell.row}, {step['rate']}")
             bars.append([1e3 * seconds(CHIPS[cell.column], step["cycles"][part]) for part in PASSES])
-    below = [0.0] * len(bars)
+    left = [0.0] * len(bars)
     for part, (label, colour) in enumerate(zip(PASSES, ("lightsteelblue", "tab:blue", "tab:orange"), strict=True)):
-        heights = [bar[part] for bar in bars]
-        axes.bar(range(len(bars)), heights, bottom=below, color=colour, label=label)
-        below = [a + b for a, b in zip(below, heights, strict=True)]
-    axes.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=7)
-    axes.set_ylabel("time of a sample (ms, estimate)")
-    axes.legend(frameon=False)
+        lengths = [bar[part] for bar in bars]
+        axes.barh(range(len(bars)), lengths, left=left, color=colour, label=label)
+        left = [a + b for a, b in zip(left, lengths, strict=True)]
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlabel("time of a sample (ms, estimate)")
+    axes.legend(frameon=False, ncols=len(PASSES), loc="lower center", bbox_to_anchor=(0.5, 1))

@@ -96,11 +96,12 @@ class Table(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """A picture that draw puts into matplotlib's Axes."""
+    """A picture that draw puts into matplotlib's Axes. height: in inches."""
 
     name: str
     title: str
     draw: Callable[[Any], None]
+    height: float = 5.0
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ class DeviceMemory(Experiment):
     def charts(self, found: Found) -> list[Chart]:
         made = [(f"{cell.row}, {cell.column}", found(cell.run)) for cell in self.cells()]
         results = {name: record.result for name, record in made if record is not None and record.status == DONE}
-        return [] if not results else [Chart("ram", "RAM of training", lambda axes: draw(axes, results))]
+        return [] if not results else [Chart("ram", self.title, lambda axes: draw(axes, results), 2 + 0.2 * len(results))]
 
 
 def fitting(result: dict[str, Any]) -> str:
@@ -88,15 +88,15 @@ def fitting(result: dict[str, Any]) -> str:
 
 
 def draw(axes: Any, results: dict[str, dict[str, Any]]) -> None:
-    """Features below, trained weights and gradients above, dashed lines where a chip's RAM ends."""
+    """Features and errors left, trained weights and gradients right, dashed lines where a chip's RAM ends."""
     features = [result["training_arena_bytes"] / 1024 for result in results.values()]
     trained = [result["trained_bytes"] / 1024 for result in results.values()]
-    axes.bar(range(len(results)), features, color="tab:blue", label="features and errors")
-    axes.bar(range(len(results)), trained, bottom=features, color="tab:orange", label="trained weights, gradients")
+    axes.barh(range(len(results)), features, color="tab:blue", label="features and errors")
+    axes.barh(range(len(results)), trained, left=features, color="tab:orange", label="trained weights, gradients")
     for name, chip in CHIPS.items():
-        axes.axhline(chip.ram / 1024, color="tab:red", linestyle="--", linewidth=0.8)
-        axes.annotate(name, (len(results) - 0.5, chip.ram / 1024), fontsize=7, ha="right", va="bottom" if name != "nrf52840" else "top")
-    axes.set_xticks(range(len(results)), list(results), rotation=60, ha="right")
-    axes.set_ylabel("RAM (KiB)")
-    axes.set_yscale("log")
-    axes.legend(frameon=False)
+        axes.axvline(chip.ram / 1024, color="tab:red", linestyle="--", linewidth=0.8)
+        axes.annotate(name, (chip.ram / 1024, -0.6), fontsize=7, ha="left" if name == "RP2040" else "right")
+    axes.set_yticks(range(len(results)), list(results))
+    axes.invert_yaxis()
+    axes.set_xlabel("RAM (KiB)")
+    axes.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))

@@ -57,7 +57,7 @@ def draw(chart: Chart, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(9, 5))
+    figure, axes = pyplot.subplots(figsize=(9, chart.height))
     try:
         chart.draw(axes)
         axes.set_title(chart.title, pad=24)
