@@ -184,8 +184,8 @@ def test_keys_stay():
     assert describe(run)["training"] == {"kind": "Training", "batch_size": 48, "learning_rate": 0.001, "lambda_min": 1.0, "lambda_max": 1.0}
     assert "samples" not in describe(run)
     assert key_of(run) == "624d199ee2c394e1"
-    others = [replace(run, seed=1), replace(run, samples=5), replace(run, training=Training(momentum=0.9))]
-    assert len({key_of(one) for one in [run, *others]}) == 4
+    others = [replace(run, seed=1), replace(run, samples=5), replace(run, training=Training(momentum=0.9)), replace(run, per_channel=True)]
+    assert len({key_of(one) for one in [run, *others]}) == 5
 
 
 def test_unknown_optimizer_is_named_and_not_run(store, only_tiny, monkeypatch):
@@ -292,7 +292,8 @@ def test_same_run_same_bits_in_a_process_of_its_own():
     assert here.status == DONE, here.reason
     assert without_seconds(here.result) == without_seconds(apart.result)
     assert (here.result["train_samples"], here.result["test_samples"], len(here.result["history"])) == (48, 16, 1)
-    assert perform(Job(tiny_run(seed=1)), lambda *_: None).record.result["digest"] != here.result["digest"]
+    for other in (tiny_run(seed=1), tiny_run(per_channel=True)):
+        assert perform(Job(other), lambda *_: None).record.result["digest"] != here.result["digest"]
     assert here.commit == apart.commit and here.versions["numpy"] == np.__version__ and "cores" in here.machine
 
 

@@ -11,7 +11,7 @@ from fqt_ref.datasets import Dataset
 from fqt_ref.errors import FqtError
 from fqt_ref.experiments.accuracy import Accuracy
 from fqt_ref.experiments.description import Cell, Outcome, Run
-from fqt_ref.experiments.learn import EDITION, Training, learn
+from fqt_ref.experiments.learn import EDITION, Rule, Training, learn
 from fqt_ref.experiments.place import Place
 from fqt_ref.experiments.scratch import Task
 
@@ -77,17 +77,8 @@ class FineTune(Run):
 
 
 @dataclass(frozen=True)
-class Rule:
-    """An optimizer as a column of the table; training without optimizer is ours."""
-
-    name: str
-    config: str
-    training: Training
-
-
-@dataclass(frozen=True)
 class OptimizerComparison(Accuracy):
-    """Data sets x optimizers x seeds for one imported network."""
+    """Data sets x rules (of optimizers) x seeds for one imported network, whose weights have a grid for each channel as they come."""
 
     model: str = ""
     train_last: int = 0

@@ -16,7 +16,8 @@ from fqt_ref.network import Network
 class Training:
     """Settings of train_step.train_config(); None: as the engine does it by default. The defaults are the paper's.
 
-    optimizer, momentum: of the rules that the paper compares with.
+    optimizer, momentum, real_weights: of the rules that the paper compares with. weight_range, range_rate, stochastic_errors: remedies
+    for what uint8 loses.
     """
 
     batch_size: int = 48
@@ -25,6 +26,10 @@ class Training:
     lambda_max: float = 1.0
     optimizer: str | None = None
     momentum: float | None = None
+    real_weights: bool | None = None
+    weight_range: str | None = None
+    range_rate: float | None = None
+    stochastic_errors: bool | None = None
 
     def config(self, seed: int) -> Any:
         """The engine's TrainConfig. Raises FqtError for what this engine does not know: the one place that asks it."""
@@ -40,7 +45,7 @@ class Training:
 
     def lacks(self) -> str | None:
         """What the engine does not know, None if it can train so."""
-        if self.optimizer is None:
+        if all(getattr(self, field.name) is None for field in fields(self) if field.default is None):
             return None
         try:
             self.config(0)
@@ -51,6 +56,16 @@ class Training:
 
 PAPER = Training()
 EDITION = 1  # of all runs that the engine trains: raise it when its bits or its defaults change (description.Run)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A way to train as a row or column of a table. per_channel: a weight grid for each output channel."""
+
+    name: str
+    config: str
+    training: Training
+    per_channel: bool | None = None
 
 
 def learn(network: Network, data: Dataset, training: Training, seed: int, epochs: int, place: Place, **more: Any) -> Outcome:
