@@ -351,7 +351,7 @@ def test_sets_without_loader_are_found_in_the_data_folder(tmp_path, monkeypatch)
     assert (len(data.train_x), len(data.train_y), len(data.test_x), len(data.test_y)) == (10, 10, 5, 5)
     with pytest.raises(DataNotFound, match=r"no loader for many, and .* has no many.npz"):
         Place(tmp_path).load("many")
-    with pytest.raises(DataNotFound, match="FQT_DATA_DIR"):
+    with pytest.raises(FqtError, match="FQT_DATA_DIR"):
         Place().model("mcunet-5fps.json")
     monkeypatch.setenv("FQT_DATA_DIR", str(tmp_path))
     assert len(Place().load("few").test_x) == 32
@@ -421,7 +421,8 @@ def test_images_are_enlarged():
     assert enlarged(images, 8, 8) is images
     assert enlarged(images, 16, 12).shape == (2, 16, 12, 3)
     run = FineTune("m.json", "digits", "uint8", 0, 1, 1, FAST)
-    assert "models/m.json" in perform(Job(run, b"", TESTS), lambda *_: None).record.reason
+    lost = perform(Job(run, b"", TESTS), lambda *_: None).record
+    assert lost.status == FAILED and "models/m.json" in lost.reason  # it is not the data set that is missing
 
 
 # Tables and the report
@@ -445,7 +446,7 @@ def test_report(store, tmp_path):
     cells = TINY.cells()
     for seed, cell in enumerate(cells[:2]):
         epochs = [{"loss": 1 / (epoch + 1), "test_accuracy": 0.4 + 0.1 * seed + 0.1 * epoch} for epoch in range(2)]
-        store.put(record(key_of(cell.run), test_accuracy=epochs[-1]["test_accuracy"], history=epochs))
+        store.put(record(key_of(cell.run), test_accuracy=epochs[-1]["test_accuracy"], history=epochs, data="digits-test-part"))
     store.put(record(key_of(cells[4].run), NO_DATA, "not to be had"))
     sizes = ("training_arena", "training_lower_bound", "inference_arena", "trained", "file")
     store.put(record(key_of(memory.cells()[0].run), **{f"{name}_bytes": 1000 for name in sizes}))
@@ -459,6 +460,7 @@ def test_report(store, tmp_path):
     text = (tmp_path / "report" / "results.md").read_text()
     assert "| digits, first 48 | 55.00 ± 7.07 (n=2) | not run |" in text
     assert "| nosuch | data not found; paper 12.5 | not run |" in text and "data not found: nosuch: not to be had" in text
+    assert "data: digits was digits-test-part" in text
     assert "| digits, uint8 | 1000 | 1000 | 1000 | 1000 | RP2040, nrf52840, IMXRT1062 |" in text
     assert "| digits, uint8, IMXRT1062, lambda_min 0.5 | 10 | 10 | 1 | 7.5 | 6000000 | 2.00 |" in text
     page = (tmp_path / "report" / "results.html").read_text()

@@ -11,7 +11,7 @@ from fqt_ref.errors import FqtError
 
 
 class DataNotFound(FqtError):
-    """A data set, or a trained model, that cannot be had here."""
+    """A data set that cannot be had here."""
 
 
 def silent(share: float, text: str) -> None:
@@ -48,8 +48,8 @@ class Place:
         return replace(data, train_x=data.train_x[train], train_y=data.train_y[train], test_x=data.test_x[test], test_y=data.test_y[test])
 
     def model(self, file: str) -> Path:
-        """A trained model's file, from the data folder's subfolder models. Raises DataNotFound."""
+        """A trained model's file, from the data folder's subfolder models. Raises FqtError."""
         folder = self.folder()
         if folder is None or not (folder / "models" / file).exists():
-            raise DataNotFound(f"models/{file} is not in {folder or 'FQT_DATA_DIR (not set)'}: name the folder that has it with --data-dir")
+            raise FqtError(f"models/{file} is not in {folder or 'FQT_DATA_DIR (not set)'}: name the folder that has it with --data-dir")
         return folder / "models" / file

@@ -42,6 +42,8 @@ def facts_of(experiment: Experiment, records: dict[str, Record]) -> tuple[list[s
     ):
         if any(values):
             facts.append(f"{title}: {'; '.join(sorted(filter(None, values)))}")
+    pairs = {(run.dataset, records[key].result.get("data")) for key, run in runs.items() if key in records and run.dataset}
+    facts += sorted(f"data: {asked} was {loaded}" for asked, loaded in pairs if loaded not in (None, asked))
     reasons = {run.dataset: record.reason for key, run in runs.items() if (record := records.get(key)) and record.status == NO_DATA}
     lines = [f"data not found: {name}: {reason}" for name, reason in reasons.items()]
     lines += sorted({f"failed: {record.reason}" for record in found if record.status == FAILED})
