@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -317,6 +318,22 @@ def test_no_dask_scheduler(only_tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 2)
     line = refused("experiment", "run", "tiny", "--scheduler", "tcp://127.0.0.1:9", "--store", tmp_path / "s.sqlite")
     assert "no Dask scheduler at tcp://127.0.0.1:9" in line
+
+
+def test_without_dask(only_tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    line = refused("experiment", "run", "tiny", "--scheduler", "tcp://127.0.0.1:9", "--store", tmp_path / "s.sqlite")
+    assert "pip install 'fqt[dask]'" in line
+
+
+@pytest.mark.parametrize(("commits", "message"), [({}, "has no workers"), ({"tcp://w": "0ther"}, "worker tcp://w has commit 0ther")])
+def test_workers_have_the_same_tree(commits, message):
+    from fqt_ref.experiments.cluster import Cluster
+
+    cluster = Cluster.__new__(Cluster)
+    cluster.client = SimpleNamespace(run=lambda function: commits, scheduler=SimpleNamespace(address="tcp://s"))
+    with pytest.raises(FqtError, match=message):
+        cluster.check()
 
 
 # Kinds of runs
