@@ -9,6 +9,7 @@ import click
 
 from fqt_ref import __version__
 from fqt_ref.errors import FqtError
+from fqt_ref.experiments.commands import experiment
 from fqt_ref.serial_line import BAUD
 from fqt_ref.terminal import FILE, data_dir_option, json_option, progress, say, say_if_slow, show
 from fqt_ref.transfer.commands import COMMANDS
@@ -294,7 +295,7 @@ def export(model, output, as_json) -> None:
     show(as_json, result, lambda: [f"{output}: {result['layers']} layers, {result['bytes']} bytes"])
 
 
-for command in COMMANDS:
+for command in (*COMMANDS, experiment):
     fqt.add_command(command)
 
 

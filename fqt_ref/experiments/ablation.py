@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each choice of SPEC.md is worth: training from scratch by a copy of the engine in which one of them, a line of code, is undone."""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from fqt_ref.errors import FqtError
+from fqt_ref.experiments import provenance
+from fqt_ref.experiments.accuracy import Accuracy
+from fqt_ref.experiments.description import DONE, NO_DATA, Cell, Outcome, Run
+from fqt_ref.experiments.learn import EDITION, Training
+from fqt_ref.experiments.place import DataNotFound, Place
+from fqt_ref.experiments.scratch import Scratch
+from fqt_ref.experiments.worker import Apart, Finished, Job
+
+
+@dataclass(frozen=True)
+class Change:
+    """A choice undone: where SPEC.md has it, a file of fqt_ref, a line that is there once, and what takes its place."""
+
+    name: str
+    section: str
+    file: str
+    line: str
+    replacement: str
+
+    def apply(self, folder: Path) -> None:
+        """Copy fqt_ref into the folder, with this change. Raises FqtError if the line is not there once."""
+        text = (provenance.ROOT / "fqt_ref" / self.file).read_text()
+        if text.count(self.line) != 1:
+            raise FqtError(f"ablation '{self.name}': fqt_ref/{self.file} does not hold once: {self.line}")
+        shutil.copytree(provenance.ROOT / "fqt_ref", folder / "fqt_ref", ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / "fqt_ref" / self.file).write_text(text.replace(self.line, self.replacement))
+
+
+SGD = "optimizers/standardized_sgd.py"
+CHANGES = (
+    Change(
+        "requantize: floor instead of half up",
+        "2.1",
+        "arithmetic.py",
+        "product = np.int32(np.int32(short * np.int32(mantissa)) + np.int32(1 << (post - 1)))",
+        "product = np.int32(short * np.int32(mantissa))",
+    ),
+    Change("weights rounded to whole bytes (no residuals)", "6.1", SGD, "MAX_FRACTION_BITS = 8", "MAX_FRACTION_BITS = 0"),
+    Change(
+        "weights rounded to nearest, no residuals",
+        "6.1",
+        SGD,
+        "MAX_FRACTION_BITS = 8",
+        "MAX_FRACTION_BITS = 0\nrandom_word = njit(lambda key, i: NEAREST)",
+    ),
+    Change(
+        "weight grid follows every update (no hysteresis)",
+        "6.1",
+        SGD,
+        "hi - lo >= np.float32(0.875) * (hi_old - lo_old)",
+        "hi - lo >= np.float32(2) * (hi_old - lo_old)",
+    ),
+    Change(
+        "error scale 1/127 throughout", "8", "ranges.py", "if observed < SMALLEST_ERROR_SCALE:", "if observed >= np.float32(0):"
+    ),
+    Change(
+        "feature map ranges as calibrated",
+        "8",
+        "ranges.py",
+        "lo = lo + RATE * (lo_batch - lo)\n    hi = hi + RATE * (hi_batch - hi)",
+        "pass",
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Ablated(Run):
+    """A training by the changed engine, in a process of that engine."""
+
+    edition: ClassVar[int] = EDITION
+    change: Change
+    run: Scratch
+
+    @property
+    def seed(self) -> int:
+        """The training's."""
+        return self.run.seed
+
+    @property
+    def dataset(self) -> str:
+        return self.run.data
+
+    def perform(self, place: Place) -> Outcome:
+        with tempfile.TemporaryDirectory(prefix="fqt-ablation-") as folder:
+            self.change.apply(Path(folder))
+            for message in Apart(Job(self.run, b"", place.folder()), Path(folder)).read():
+                if not isinstance(message, Finished):
+                    place.advance(*message)
+        assert isinstance(message, Finished)
+        if message.record.status == NO_DATA:
+            raise DataNotFound(message.record.reason)
+        if message.record.status != DONE:
+            raise FqtError(message.record.reason)
+        return Outcome(message.record.result)
+
+
+@dataclass(frozen=True)
+class Ablations(Accuracy):
+    """Changes x update rates x seeds, beside the engine as it is."""
+
+    network: str = "mnist-cnn"
+    data: str = "fashion-mnist"
+    config: str = "uint8"
+    changes: tuple[Change, ...] = CHANGES
+    lambdas: tuple[float, ...] = (1.0, 0.1)
+    seeds: int = 2
+    epochs: int = 2
+
+    def cells(self) -> list[Cell]:
+        made = []
+        for change in (None, *self.changes):
+            row = "as specified" if change is None else f"{change.name} (SPEC.md {change.section})"
+            for rate in self.lambdas:
+                for seed in range(self.seeds):
+                    run = Scratch(self.network, self.data, self.config, seed, self.epochs, Training(lambda_min=rate))
+                    made.append(Cell(row, f"lambda_min {rate}", run if change is None else Ablated(change, run)))
+        return made

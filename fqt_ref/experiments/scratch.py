@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All layers of a network trained from random weights (paper, IV-D)."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from fqt_ref.experiments.accuracy import Accuracy
+from fqt_ref.experiments.description import Cell, Outcome, Run
+from fqt_ref.experiments.learn import EDITION, PAPER, Rule, Training, learn
+from fqt_ref.experiments.place import Place
+
+
+@dataclass(frozen=True)
+class Scratch(Run):
+    """One training. samples, test_samples: only the first so many of the data set's parts; per_channel: a weight grid for each channel."""
+
+    edition: ClassVar[int] = EDITION
+    network: str
+    data: str
+    config: str
+    seed: int
+    epochs: int
+    training: Training = PAPER
+    samples: int | None = None
+    test_samples: int | None = None
+    per_channel: bool | None = None
+
+    @property
+    def dataset(self) -> str:
+        return self.data
+
+    def lacks(self) -> str | None:
+        return self.training.lacks()
+
+    def perform(self, place: Place) -> Outcome:
+        from fqt_ref.build import build_network
+        from fqt_ref.models import describe_network
+        from fqt_ref.models.describe import graph_of
+        from fqt_ref.training import CALIBRATION_SAMPLES, check_trains
+
+        data = place.load(self.data, self.samples, self.test_samples)
+        check_trains(data)
+        shape, samples = data.train_x.shape[1:], data.train_x[:CALIBRATION_SAMPLES]
+        graph = graph_of(self.network, describe_network(self.network, shape, data.classes), shape)
+        network = build_network(graph, self.config, samples, data.scale, data.zero, self.seed, per_channel=bool(self.per_channel))
+        return learn(network, data, self.training, self.seed, self.epochs, place)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A data set and how long to train on it. stands_for: the paper's set, if this is another one."""
+
+    data: str
+    epochs: int
+    stands_for: str = ""
+    samples: int | None = None
+    test_samples: int | None = None
+
+    @property
+    def row(self) -> str:
+        """What a table calls it."""
+        name = self.data if self.samples is None else f"{self.data}, first {self.samples}"
+        return f"{name} (stands in for {self.stands_for})" if self.stands_for else name
+
+
+@dataclass(frozen=True)
+class FromScratch(Accuracy):
+    """Data sets x configurations x update rates x seeds, for one network."""
+
+    network: str = "mnist-cnn"
+    tasks: tuple[Task, ...] = ()
+    configs: tuple[str, ...] = ("uint8", "mixed", "float32")
+    lambdas: tuple[float, ...] = (1.0,)
+    seeds: int = 5
+    batch_size: int = 48
+    learning_rate: float = 0.001
+
+    def cells(self) -> list[Cell]:
+        made = []
+        for task in self.tasks:
+            for config in self.configs:
+                for rate in self.lambdas:
+                    training = Training(self.batch_size, self.learning_rate, rate)
+                    row, column = (task.row, config) if len(self.lambdas) == 1 else (f"{task.row}, {config}", f"lambda_min {rate}")
+                    for seed in range(self.seeds):
+                        run = Scratch(self.network, task.data, config, seed, task.epochs, training, task.samples, task.test_samples)
+                        made.append(Cell(row, column, run))
+        return made
+
+
+@dataclass(frozen=True)
+class RulesFromScratch(Accuracy):
+    """Data sets x rules x update rates x seeds, for one network."""
+
+    network: str = "mnist-cnn"
+    tasks: tuple[Task, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    lambdas: tuple[float, ...] = (1.0, 0.5, 0.1)
+    seeds: int = 5
+
+    def cells(self) -> list[Cell]:
+        made = []
+        for task in self.tasks:
+            for rule in self.rules:
+                for rate in self.lambdas:
+                    training = replace(rule.training, lambda_min=rate)
+                    for seed in range(self.seeds):
+                        run = Scratch(self.network, task.data, rule.config, seed, task.epochs, training, task.samples, task.test_samples,
+                                      rule.per_channel)  # fmt: skip
+                        made.append(Cell(f"{task.row}, {rule.name}", f"lambda_min {rate}", run))
+        return made
