@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fqt_ref import train_step as ts
-from fqt_ref.network import LOSS_MAX, SAMPLES, STEP, U8, State, grids, has_weights, parameters
+from fqt_ref.network import LOSS_MAX, SAMPLES, STEP, U8, State, grids, has_weights, momentum_of, parameters
 from fqt_ref.operators.views import carries, input_of, inputs, trains
 
 EVENTS = {
@@ -24,8 +24,9 @@ EVENTS = {
     10: "scales of tensor",
     11: "largest loss and step",
     12: "gradient with residuals of layer",
+    13: "momentum of layer",
 }
-OUTPUT, LOSS, ERROR, SELECTED, GRADIENT, BIAS_GRADIENT, WEIGHTS, BIAS, WEIGHT_GRID, SCALES, COUNTERS, RESIDUALS = range(1, 13)
+OUTPUT, LOSS, ERROR, SELECTED, GRADIENT, BIAS_GRADIENT, WEIGHTS, BIAS, WEIGHT_GRID, SCALES, COUNTERS, RESIDUALS, MOMENTUM = range(1, 14)
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Record:
 
 
 def state_records(state: State) -> Iterator[Record]:
-    """All that training changes, in SPEC.md 11's order."""
+    """All that training changes, in SPEC.md 11's order; with what an optimizer with momentum keeps, in 15's."""
     for i, layer in enumerate(state.layers):
         if has_weights(layer):
             weights, bias = parameters(state, i)
@@ -50,6 +51,8 @@ def state_records(state: State) -> Iterator[Record]:
                 yield Record(WEIGHT_GRID, i, weight_scales.tobytes() + weight_zeros.tobytes())
             if trains(layer) and state.tensors[layer.output].type == U8:
                 yield Record(RESIDUALS, i, state.i32[slot.gradient : slot.gradient + slot.out * slot.fan_in].tobytes())
+            if slot.kept:
+                yield Record(MOMENTUM, i, momentum_of(state, i).tobytes())
     for i, t in enumerate(state.tensors):
         scales = np.array([t.lo, t.hi, t.error_scale], "<f4").tobytes()
         yield Record(SCALES, i, np.float32(t.scale).tobytes() + np.int32(t.zero).tobytes() + scales)

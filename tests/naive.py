@@ -650,6 +650,49 @@ def update_range(act, lo_b, hi_b, lo, hi, scale, zero):
     return lo, hi, *grid_of_range(lo, hi, f32(scale), zero)
 
 
+# ---- 15. Desktop baselines ----
+
+
+def sgd_m(lr, mu, batch, values, G, m):
+    """Weights or biases of a f32 layer. Returns (values, m)."""
+    m = [f32(mu) * a + g / f32(batch) for a, g in zip(m, G, strict=True)]
+    return [v - f32(lr) * a for v, a in zip(values, m, strict=True)], m
+
+
+def int8_unit(s_e, s_x, batch, s_w):
+    return ((f32(s_e) * f32(s_x)) / f32(batch)) * f32(s_w)
+
+
+def int8_bias_unit(s_e, batch, s_b):
+    return (f32(s_e) / f32(batch)) * s_b
+
+
+def qas_unit(s_e, s_x, batch, s_w):
+    return int8_unit(s_e, s_x, batch, s_w) / (f32(s_w) * f32(s_w))
+
+
+def qas_bias_unit(s_e, batch, s_b):
+    return int8_bias_unit(s_e, batch, s_b) / (s_b * s_b)
+
+
+def int8_sgd_m(out, units, lr, mu, w, G, m, rest):
+    """units: one for each output channel; rest: None, or one for each weight. Returns (w, m, rest)."""
+    n = len(w) // out
+    m = [f32(mu) * a + units[i // n] * f32(g) for i, (a, g) in enumerate(zip(m, G, strict=True))]
+    real = [f32(q) if rest is None else f32(q) + rest[i] for i, q in enumerate(w)]
+    v = [clamp(r - f32(lr) * a, f32(0), f32(255)) for r, a in zip(real, m, strict=True)]
+    w = [fround(r) for r in v]
+    return w, m, None if rest is None else [r - f32(q) for r, q in zip(v, w, strict=True)]
+
+
+def int8_sgd_m_bias(units, s_b, lr, mu, b, G_b, m):
+    """units, s_b: one for each output channel. Returns (b, m)."""
+    m = [f32(mu) * a + unit * f32(g) for a, unit, g in zip(m, units, G_b, strict=True)]
+    steps = [(f32(lr) * a) * (s * f32(1048576)) for a, s in zip(m, s_b, strict=True)]
+    whole = [fround(clamp(step, f32(-(2**30)), f32(2**30))) for step in steps]
+    return [clamp(x - d, -(2**30 - 1), 2**30 - 1) for x, d in zip(b, whole, strict=True)], m
+
+
 # ---- 10. Model file ----
 
 
@@ -789,7 +832,10 @@ class Trainer:
     Features and errors go through load() and store(), each in a step of SPEC.md section 14 (`now`).
     """
 
-    def __init__(self, tensors, layers, batch_size, lr, seed=0, lmin=4096, lmax=4096, sparse_last=False):
+    def __init__(
+        self, tensors, layers, batch_size, lr, seed=0, lmin=4096, lmax=4096, sparse_last=False, optimizer="", mu=0.0, real_weights=False
+    ):
+        """optimizer: "" (section 6), "sgd-m" or "qas-sgd-m" (section 15)."""
         self.tensors, self.layers = copy.deepcopy(tensors), copy.deepcopy(layers)
         self.batch_size, self.lr, self.seed = batch_size, f32(lr), seed
         self.lmin, self.lmax, self.sparse_last = lmin, lmax, sparse_last
@@ -803,6 +849,10 @@ class Trainer:
         self.records: list | None = None
         self.memory: dict = {}
         self.now = 0
+        self.optimizer, self.mu = optimizer, mu
+        self.m = [[f32(0)] * len(layer.weights) for layer in self.layers]
+        self.m_b = [[f32(0)] * len(layer.bias) for layer in self.layers]
+        self.rest = [[f32(0)] * len(layer.weights) if real_weights and self.quantized(i) else None for i, layer in enumerate(self.layers)]
         self.G = [[0 if self.quantized(i) else f32(0)] * len(layer.weights) for i, layer in enumerate(self.layers)]
         self.pass_scales()
         self.clear()
@@ -826,6 +876,8 @@ class Trainer:
 
     def bits(self, i):
         """Fraction bits of a layer's gradient."""
+        if self.optimizer:
+            return 0
         return fraction_bits(self.tensors[i + 1].shape[0] * self.tensors[i + 1].shape[1], self.batch_size)
 
     def clear(self):
@@ -1056,12 +1108,28 @@ class Trainer:
             layer.weights, layer.bias = update_f32(
                 len(layer.bias), n, self.samples, self.lr, layer.weights, layer.bias, self.G[i], self.G_b[i], self.chosen[i])  # fmt: skip
 
+    def update_layer_with_momentum(self, i):
+        layer, B, lr, mu, channels = self.layers[i], self.samples, self.lr, self.mu, len(self.layers[i].bias)
+        if not self.quantized(i):
+            layer.weights, self.m[i] = sgd_m(lr, mu, B, layer.weights, self.G[i], self.m[i])
+            layer.bias, self.m_b[i] = sgd_m(lr, mu, B, layer.bias, self.G_b[i], self.m_b[i])
+            return
+        s_e, s_x, s_w = in_force(self.tensors[i + 1].error_scale), self.tensors[layer.input].scale, each_channel(layer.scales, channels)
+        s_b = [s_x * s for s in s_w]
+        unit, bias_unit = (int8_unit, int8_bias_unit) if self.optimizer == "sgd-m" else (qas_unit, qas_bias_unit)
+        units, bias_units = [unit(s_e, s_x, B, s) for s in s_w], [bias_unit(s_e, B, s) for s in s_b]
+        layer.weights, self.m[i], self.rest[i] = int8_sgd_m(channels, units, lr, mu, layer.weights, self.G[i], self.m[i], self.rest[i])
+        layer.bias, self.m_b[i] = int8_sgd_m_bias(bias_units, s_b, lr, mu, layer.bias, self.G_b[i], self.m_b[i])
+        self.G[i] = [0] * len(layer.weights)
+
     def update(self):
         if self.samples == 0:
             return
         errors, ranges = self.observed_errors(), self.observed_ranges()  # of the values in force
         for i, layer in enumerate(self.layers):
-            if layer.trains:
+            if layer.trains and self.optimizer:
+                self.update_layer_with_momentum(i)
+            elif layer.trains:
                 self.update_layer(i)
         for t, R in errors.items():
             self.tensors[t].error_scale = update_error_scale(self.tensors[t].error_scale, R)
@@ -1086,6 +1154,8 @@ class Trainer:
                     parts.append((9, i, pack(layer.scales, "f") + pack(layer.zeros, "i")))
                 if layer.trains and quantized:
                     parts.append((12, i, pack(self.G[i], "i")))
+                if layer.trains and self.optimizer:
+                    parts.append((13, i, pack(self.m[i] + self.m_b[i] + (self.rest[i] or []), "f")))
         parts += [(10, i, t.values()) for i, t in enumerate(self.tensors)]
         return [*parts, (11, 0, struct.pack("<II", self.loss_max, self.step))]
 
