@@ -9,7 +9,7 @@ import click
 
 from fqt_ref import __version__
 from fqt_ref.errors import FqtError
-from fqt_ref.optimizers.names import NAMES, check_on_chip, optimizer_of
+from fqt_ref.optimizers.names import NAMES
 from fqt_ref.serial_line import BAUD
 from fqt_ref.terminal import FILE, data_dir_option, json_option, optimizer_options, progress, say, say_if_slow, show
 from fqt_ref.transfer.commands import COMMANDS
@@ -225,8 +225,9 @@ def deploy(
     compared with the engine's after the same samples, bit for bit. Exit code 1 at a difference.
     """
     from fqt_ref import deploy as deployment
+    from fqt_ref.train_step import check_on_chip, train_config
 
-    check_on_chip(optimizer_of(optimizer))
+    check_on_chip(train_config(optimizer=optimizer))
     if embedded and port is not None:
         raise FqtError("--port streams samples, and --embedded learns those in flash: choose one")
     run = run or port is not None

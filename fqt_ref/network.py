@@ -168,8 +168,9 @@ class State(NamedTuple):
     grid_scales: np.ndarray  # float32[G]
     grid_zeros: np.ndarray  # int32[G]
     grid_factors: np.ndarray  # int32[G]: K of SPEC.md 4.3
+    weight_ranges: np.ndarray  # float32[G, 2]: (lo, hi) of weight grids that follow a moving average; else empty (SPEC.md 16.1)
     requantizers: np.ndarray  # int64[R, 3]: (mantissa, pre, post) of forward passes
-    error_requantizers: np.ndarray  # int64[L, 2, 3]: of the errors to a layer's inputs
+    error_requantizers: np.ndarray  # int64[L, 2, 4]: of the errors to a layer's inputs, with the key of send_error_u8()
     error_max: np.ndarray  # int64[L, 2]: largest |sum| or |total| sent to them in this minibatch (SPEC.md 4.3)
     extremes: np.ndarray  # int32[E, 2]
     wide_error: np.ndarray  # int32, scratch: the largest quantized output
@@ -251,10 +252,11 @@ class Arenas:
         return self.used.get(arena, 0)
 
 
-def new_state(network: Network, momentum: bool = False, real_weights: bool = False) -> State:
+def new_state(network: Network, momentum: bool = False, real_weights: bool = False, weight_ranges: bool = False) -> State:
     """Lay a network out for training; copies its values, so the network stays as it was. Call train_step.begin() next.
 
     momentum: with 4 bytes for each trained weight and bias; real_weights: and 4 more for each trained quantized weight.
+    weight_ranges: with 8 for each weight grid.
     """
     tensors = network.tensors.copy().view(np.recarray)
     layers = network.layers.copy().view(np.recarray)
@@ -316,8 +318,9 @@ def new_state(network: Network, momentum: bool = False, real_weights: bool = Fal
         np.zeros(arenas.size("grid"), np.float32),
         np.zeros(arenas.size("grid"), np.int32),
         np.zeros(arenas.size("grid"), np.int32),
+        np.zeros((arenas.size("grid") if weight_ranges else 0, 2), np.float32),
         np.zeros((arenas.size("requantizer"), 3), np.int64),
-        np.zeros((len(layers), 2, 3), np.int64),
+        np.zeros((len(layers), 2, 4), np.int64),
         np.zeros((len(layers), 2), np.int64),
         np.zeros((arenas.size("extremes"), 2), np.int32),
         np.zeros(largest, np.int32),

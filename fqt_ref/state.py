@@ -25,8 +25,11 @@ EVENTS = {
     11: "largest loss and step",
     12: "gradient with residuals of layer",
     13: "momentum of layer",
+    14: "weight ranges of layer",
 }
-OUTPUT, LOSS, ERROR, SELECTED, GRADIENT, BIAS_GRADIENT, WEIGHTS, BIAS, WEIGHT_GRID, SCALES, COUNTERS, RESIDUALS, MOMENTUM = range(1, 14)
+OUTPUT, LOSS, ERROR, SELECTED, GRADIENT, BIAS_GRADIENT, WEIGHTS, BIAS, WEIGHT_GRID, SCALES, COUNTERS, RESIDUALS, MOMENTUM, WEIGHT_RANGES = (
+    range(1, 15)
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Record:
 
 
 def state_records(state: State) -> Iterator[Record]:
-    """All that training changes, in SPEC.md 11's order; with what an optimizer with momentum keeps, in 15's."""
+    """All that training changes, in SPEC.md 11's order; with what options of the desktop add (15, 16)."""
     for i, layer in enumerate(state.layers):
         if has_weights(layer):
             weights, bias = parameters(state, i)
@@ -51,6 +54,8 @@ def state_records(state: State) -> Iterator[Record]:
                 yield Record(WEIGHT_GRID, i, weight_scales.tobytes() + weight_zeros.tobytes())
             if trains(layer) and state.tensors[layer.output].type == U8:
                 yield Record(RESIDUALS, i, state.i32[slot.gradient : slot.gradient + slot.out * slot.fan_in].tobytes())
+            if trains(layer) and slot.grids and state.weight_ranges.size:
+                yield Record(WEIGHT_RANGES, i, state.weight_ranges[slot.grid : slot.grid + slot.grids].tobytes())
             if slot.kept:
                 yield Record(MOMENTUM, i, momentum_of(state, i).tobytes())
     for i, t in enumerate(state.tensors):
@@ -101,6 +106,7 @@ def trace_sample(state: State, config: ts.TrainConfig, sample: np.ndarray, label
         for operand in range(inputs(layer)):
             t = input_of(layer, operand)
             if carries(state, t):
+                ts.choose_rounding(state, config, i, operand)
                 ts.backward_input_layer(state, i, operand)
                 yield Record(ERROR, t, error_bytes(state, t))
     state.counters[SAMPLES] += 1

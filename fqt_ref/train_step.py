@@ -5,7 +5,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fqt_ref.arithmetic import ACC_LIMIT, BIAS_ONE, NEAREST, clamp, fround, random_key, requantizer, rescale
+from fqt_ref.arithmetic import (
+    ACC_LIMIT,
+    BIAS_ONE,
+    MASK32,
+    NEAREST,
+    ROUND_HALF_UP,
+    STREAM_ERRORS,
+    clamp,
+    fround,
+    random_key,
+    requantizer,
+    rescale,
+)
 from fqt_ref.errors import FqtError
 from fqt_ref.jit import njit, uncounted
 from fqt_ref.kernels.activation import RELU6, highest_of
@@ -51,7 +63,15 @@ from fqt_ref.operators.views import (
 )
 from fqt_ref.optimizers import int8_sgd_m, qas_sgd_m, sgd_m
 from fqt_ref.optimizers.names import NAMES, QAS_SGD_M, STANDARDIZED_SGD, optimizer_of
-from fqt_ref.optimizers.standardized_sgd import fraction_bits_of, update_bias_u8, update_f32, update_weights_u8
+from fqt_ref.optimizers.standardized_sgd import (
+    HYSTERESIS,
+    MOVING_AVERAGE,
+    WEIGHT_RANGES,
+    fraction_bits_of,
+    update_bias_u8,
+    update_f32,
+    update_weights_u8,
+)
 from fqt_ref.ranges import error_scale_in_force, update_error_scale, update_range
 from fqt_ref.sparse_update import kept_channels, sparse_select, update_rate
 
@@ -77,18 +97,26 @@ class TrainConfig(NamedTuple):
     optimizer: int = STANDARDIZED_SGD
     momentum: np.float32 = np.float32(0)  # of the optimizers that have one
     real_weights: bool = False  # they keep what rounding quantized weights to bytes leaves over
+    weight_range: int = HYSTERESIS  # how weight grids follow (SPEC.md 16.1)
+    range_rate: np.float32 = np.float32(0.001)  # of the moving average of their ranges
+    stochastic_errors: bool = False  # errors are rounded stochastically instead of half up (SPEC.md 16.2)
 
 
 def train_config(
     batch_size=48, learning_rate=0.001, lambda_min=1.0, lambda_max=1.0, sparse_last=False, seed=0,
-    optimizer=NAMES[0], momentum=None, real_weights=False,
+    optimizer=NAMES[0], momentum=None, real_weights=False, weight_range=WEIGHT_RANGES[0], range_rate=0.001, stochastic_errors=False,
 ) -> TrainConfig:  # fmt: skip
     """TrainConfig from real numbers: 0 <= lambda_min <= lambda_max <= 1, rounded to 1/4096.
 
     optimizer: one of optimizers.names.NAMES; momentum: 0.9 unless given, real_weights: SPEC.md 15.2; both of the optimizers with momentum
-    alone. Raises FqtError for an optimizer that does not exist or has no such option.
+    alone. weight_range: one of standardized_sgd.WEIGHT_RANGES, of that optimizer alone; range_rate: 0..1, of its moving-average;
+    stochastic_errors: SPEC.md 16.2. Raises FqtError for an optimizer that does not exist or has no such option.
     """
     number = optimizer_of(optimizer)
+    if weight_range not in WEIGHT_RANGES:
+        raise FqtError(f"weight range '{weight_range}' does not exist: choose one of {', '.join(WEIGHT_RANGES)}")
+    if number != STANDARDIZED_SGD and weight_range != WEIGHT_RANGES[0]:
+        raise FqtError(f"optimizer {optimizer} leaves weight grids alone: weight range {weight_range} is for {NAMES[0]}")
     if number == STANDARDIZED_SGD and (momentum is not None or real_weights):
         raise FqtError(f"optimizer {optimizer} has neither momentum nor real weights: choose one of {', '.join(NAMES[1:])}")
     if number == STANDARDIZED_SGD:
@@ -101,8 +129,17 @@ def train_config(
 
     return TrainConfig(
         batch_size, np.float32(learning_rate), q12(lambda_min), q12(lambda_max), sparse_last, seed & 0xFFFFFFFF,
-        number, np.float32(momentum), real_weights,
+        number, np.float32(momentum), real_weights, WEIGHT_RANGES.index(weight_range), np.float32(range_rate), stochastic_errors,
     )  # fmt: skip
+
+
+def check_on_chip(config: TrainConfig) -> None:
+    """Whether the C library trains so. Raises FqtError."""
+    if config.optimizer != STANDARDIZED_SGD:
+        raise FqtError(f"the C library has {NAMES[0]} alone: {NAMES[config.optimizer]} is for the desktop (fqt train, retrain, transfer)")
+    for option, default in config._field_defaults.items():
+        if getattr(config, option) != default:
+            raise FqtError(f"the C library has no {option}: this option is for the desktop, leave it at its default")
 
 
 @uncounted
@@ -271,6 +308,12 @@ def begin(state, config):
         if slot.grids > 1:
             taps = np.int64(layer.kernel_h) * np.int64(layer.kernel_w)
             slot.error_bits = error_bits_of(taps if layer.op == DEPTHWISE_CONV2D else taps * slot.out)
+        if config.weight_range == MOVING_AVERAGE:
+            scales, zeros = scales_of(state, slot), zeros_of(state, slot)
+            for g in range(scales.size):
+                state.weight_ranges[slot.grid + g, 0] = np.float32(-zeros[g]) * scales[g]
+                state.weight_ranges[slot.grid + g, 1] = np.float32(255 - zeros[g]) * scales[g]
+    state.error_requantizers[:, :, 3] = ROUND_HALF_UP
     prepare(state, True)
 
 
@@ -351,6 +394,14 @@ def backward_weight_layer(state, i):
 
 
 @uncounted
+def choose_rounding(state, config, i, operand):
+    """The random words by which this sample's error at an input of layer i is rounded, if it is stochastically (SPEC.md 16.2)."""
+    if config.stochastic_errors:
+        number = state.counters[STEP] * config.batch_size + state.counters[SAMPLES]
+        state.error_requantizers[i, operand, 3] = random_key(config.seed, number & MASK32, STREAM_ERRORS + 2 * i + operand)
+
+
+@uncounted
 def backward_input_layer(state, i, operand):
     """Error at an input of layer i (Eq. 1, 4)."""
     op = state.layers[i].op
@@ -403,6 +454,7 @@ def backward(state, config, loss):
             backward_weight_layer(state, i)
         for operand in range(inputs(layer)):
             if carries(state, input_of(layer, operand)):
+                choose_rounding(state, config, i, operand)
                 backward_input_layer(state, i, operand)
     state.counters[SAMPLES] += 1
 
@@ -417,9 +469,11 @@ def update_standardized(state, config, i):
         key = random_key(config.seed, state.counters[STEP], i)
         weights = matrix(state.u8, slot.weights, slot.out, slot.fan_in)
         gradient = matrix(state.i32, slot.gradient, slot.out, slot.fan_in)
-        moved = matrix(state.moved, 0, slot.out, slot.fan_in)
+        moved, bits = matrix(state.moved, 0, slot.out, slot.fan_in), slot.fraction_bits
         scales, zeros = scales_of(state, slot), zeros_of(state, slot)
-        update_weights_u8(scales, zeros, config.learning_rate, batch, key, slot.fraction_bits, weights, gradient, chosen, moved)
+        how, range_rate, ranges = config.weight_range, config.range_rate, state.weight_ranges[slot.grid : slot.grid + slot.grids]
+        rate = config.learning_rate
+        update_weights_u8(scales, zeros, how, range_rate, ranges, rate, batch, key, bits, weights, gradient, chosen, moved)
         error_scale = error_scale_in_force(state.tensors[layer.output].error_scale)
         bias, bias_gradient = vector(state.i32, slot.bias, slot.out), vector(state.i32, slot.bias_gradient, slot.out)
         update_bias_u8(error_scale, config.learning_rate, batch, bias, bias_gradient)

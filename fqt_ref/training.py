@@ -18,6 +18,7 @@ from fqt_ref.model_file import check_batch
 from fqt_ref.models import describe_network
 from fqt_ref.network import ENTRY, SAMPLES, Network, State, new_state
 from fqt_ref.optimizers.names import STANDARDIZED_SGD
+from fqt_ref.optimizers.standardized_sgd import MOVING_AVERAGE
 
 CALIBRATION_SAMPLES = 256
 PIECE = 1024  # samples between two looks at the keyboard
@@ -45,7 +46,8 @@ def flat(images: np.ndarray) -> np.ndarray:
 def prepared_state(network: Network, config: ts.TrainConfig | None = None) -> State:
     """A State ready for samples; for inference alone it needs no configuration."""
     config = config or ts.train_config(1)
-    state = new_state(network, config.optimizer != STANDARDIZED_SGD, config.real_weights)
+    moving = config.weight_range == MOVING_AVERAGE
+    state = new_state(network, config.optimizer != STANDARDIZED_SGD, config.real_weights, moving)
     ts.begin(state, config)
     return state
 
@@ -145,5 +147,7 @@ def check_run(config: ts.TrainConfig, epochs: int) -> None:
         raise FqtError(f"learning rate {config.learning_rate} is not in 0..{highest} (more than 0)")
     if not 0 <= config.momentum < 1:
         raise FqtError(f"momentum {config.momentum} is not in 0..1 (less than 1)")
+    if not 0 < config.range_rate <= 1:
+        raise FqtError(f"range rate {config.range_rate} is not in 0..1 (more than 0)")
     if config.lambda_min > config.lambda_max:
         raise FqtError(f"lambda_min {config.lambda_min / 4096} exceeds lambda_max {config.lambda_max / 4096}")

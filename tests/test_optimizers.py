@@ -7,6 +7,7 @@ import pytest
 from test_cli import SMALL, fqt, refused
 
 from fqt_ref import train_step as ts
+from fqt_ref.arithmetic import fround_random, random_key, random_word, requantize_random, requantizer
 from fqt_ref.build import build_network
 from fqt_ref.datasets import load
 from fqt_ref.errors import FqtError
@@ -17,8 +18,8 @@ from fqt_ref.models.describe import graph_of
 from fqt_ref.network import LAYER_TRAINABLE, Network
 from fqt_ref.optimizers import int8_sgd_m, qas_sgd_m, sgd_m
 from fqt_ref.optimizers.names import NAMES
-from fqt_ref.state import MOMENTUM, state_records, trace, trace_bytes
-from fqt_ref.training import fresh_network, prepared_state, train_epochs
+from fqt_ref.state import MOMENTUM, WEIGHT_RANGES, state_records, trace, trace_bytes
+from fqt_ref.training import check_run, fresh_network, prepared_state, train_epochs
 
 BASELINES = NAMES[1:]
 
@@ -127,6 +128,53 @@ def test_plain_steps_equal_slow_twin(optimizer, real, config, per_channel, graph
     assert any(moved) if optimizer == "sgd-m" else all(moved)
 
 
+OPTIONS = [
+    {"weight_range": "literal"},
+    {"weight_range": "moving-average"},
+    {"weight_range": "moving-average", "range_rate": 0.5},
+    {"stochastic_errors": True},
+    {"weight_range": "moving-average", "range_rate": 0.1, "stochastic_errors": True},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize(("config", "per_channel", "graph"), [("uint8", True, False), ("uint8", False, True), ("mixed", True, True)])
+def test_plain_options_equal_slow_twin(options, config, per_channel, graph):
+    network, samples, labels = small_network(config, per_channel, graph)
+    settings = ts.train_config(2, 0.02, 0.4, 0.8, seed=5, **options)
+    found = trace_bytes(trace(prepared_state(network, settings), settings, samples, labels, 7))
+    how = options.get("weight_range", "hysteresis")
+    trainer = naive.Trainer(
+        *naive.read_model(file_bytes(network)), 2, settings.learning_rate, settings.seed, settings.lambda_min, settings.lambda_max,
+        how=options.get("range_rate", 0.001) if how == "moving-average" else how, stochastic_errors=options.get("stochastic_errors", False),
+    )  # fmt: skip
+    trainer.records = []
+    trainer.run(samples.tolist(), labels.tolist(), 7)
+    assert naive.trace_bytes(trainer.records) == found
+    settings = ts.train_config(2, 0.02, 0.4, 0.8, seed=5)
+    assert found != trace_bytes(trace(prepared_state(network, settings), settings, samples, labels, 7))
+
+
+@pytest.mark.parametrize("m", [0.3, 0.004, 1e-6, 3e-9])
+def test_errors_rounded_stochastically_are_right_on_average(m):
+    mantissa, pre, post = requantizer(np.float32(m))
+    key = random_key(1, 2, 3)
+    for value in (-100.25, -0.5, 0.0, 0.125, 3.9):
+        a = np.int32(min(max(round(value / m), -(2**31) + 2**28), 2**31 - 2**28))
+        found = [int(requantize_random(a, mantissa, pre, post, random_word(key, i))) for i in range(2000)]
+        exact = float(a) * m
+        assert set(found) <= {int(np.floor(exact - 0.01)), int(np.floor(exact + 0.01)), int(np.floor(exact + 0.01)) + 1}
+        assert np.mean(found) == pytest.approx(exact, abs=0.05)
+
+
+def test_stochastic_rounding_of_float32_stays_in_int8():
+    for word in (0, 2**31, 2**32 - 1):
+        for value in (-127.0, -126.5, 0.0, 126.99999, 127.0):
+            assert abs(int(fround_random(np.float32(value), word))) <= 127
+    words = [random_word(random_key(0, 0, 0), i) for i in range(2000)]
+    assert np.mean([int(fround_random(np.float32(-3.3), word)) for word in words]) == pytest.approx(-3.3, abs=0.05)
+
+
 def test_default_keeps_no_momentum():
     network, *_ = small_network("mixed")
     plain, baseline = prepared_state(network), prepared_state(network, ts.train_config(8, optimizer="sgd-m"))
@@ -136,7 +184,10 @@ def test_default_keeps_no_momentum():
     assert all(a.nbytes == b.nbytes for name, a, b in zip(plain._fields, plain, baseline, strict=True) if name != "momentum")
     quantized = sum(w.size for w in network.weights if w is not None and w.dtype == np.uint8)
     assert prepared_state(network, ts.train_config(8, optimizer="sgd-m", real_weights=True)).momentum.size == trained + quantized
-    assert MOMENTUM not in {record.kind for record in state_records(plain)}
+    moving = prepared_state(network, ts.train_config(8, weight_range="moving-average"))
+    assert (plain.weight_ranges.size, moving.weight_ranges.shape) == (0, (plain.grid_scales.size, 2))
+    assert not {MOMENTUM, WEIGHT_RANGES} & {record.kind for record in state_records(plain)}
+    assert WEIGHT_RANGES in {record.kind for record in state_records(moving)}
     assert MOMENTUM in {record.kind for record in state_records(baseline)}
 
 
@@ -157,6 +208,13 @@ def test_names_and_numbers():
     for option in ({"momentum": 0.9}, {"real_weights": True}):
         with pytest.raises(FqtError, match="has neither momentum nor real weights: choose one of sgd-m, qas-sgd-m"):
             ts.train_config(**option)
+    with pytest.raises(FqtError, match="weight range 'median' does not exist: choose one of hysteresis, moving-average, literal"):
+        ts.train_config(weight_range="median")
+    with pytest.raises(FqtError, match="optimizer sgd-m leaves weight grids alone: weight range literal is for standardized-sgd"):
+        ts.train_config(optimizer="sgd-m", weight_range="literal")
+    for rate in (0, 1.5, float("nan")):
+        with pytest.raises(FqtError, match=r"range rate .* is not in 0\.\.1"):
+            check_run(ts.train_config(weight_range="moving-average", range_rate=rate), 1)
 
 
 @pytest.mark.parametrize("optimizer", BASELINES)
@@ -164,6 +222,13 @@ def test_golden_files_hold_the_default_alone(optimizer):
     network, samples, labels = small_network("uint8")
     with pytest.raises(FqtError, match=f"the C library has standardized-sgd alone: {optimizer} is for the desktop"):
         setup_arrays(network, ts.train_config(8, optimizer=optimizer), samples, labels, 1)
+
+
+@pytest.mark.parametrize(("name", "value"), [("weight_range", "literal"), ("range_rate", 0.5), ("stochastic_errors", True)])
+def test_golden_files_hold_no_option_under_trial(name, value):
+    network, samples, labels = small_network("uint8")
+    with pytest.raises(FqtError, match=f"the C library has no {name}"):
+        setup_arrays(network, ts.train_config(8, **{name: value}), samples, labels, 1)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from fqt_ref.golden.format import Case
 from fqt_ref.models.describe import graph_of
 from fqt_ref.models.digits_graph import digits_graph
 from fqt_ref.network import SAMPLES, Network
-from fqt_ref.optimizers.names import check_on_chip
 from fqt_ref.state import state_checksum, trace, trace_bytes
 from fqt_ref.training import CALIBRATION_SAMPLES, flat, fresh_network, prepared_state
 from fqt_ref.training_plan import plan_network
@@ -25,8 +24,8 @@ BATCH = 8
 
 
 def setup_arrays(network: Network, config: ts.TrainConfig, samples, labels, steps: int) -> list[np.ndarray]:
-    """The inputs that trajectories and traces share (SPEC.md 12). Raises FqtError for an optimizer that the C library lacks."""
-    check_on_chip(config.optimizer)
+    """The inputs that trajectories and traces share (SPEC.md 12). Raises FqtError for options that the C library lacks."""
+    ts.check_on_chip(config)
     numbers = [config.batch_size, config.seed, config.lambda_min, config.lambda_max, int(config.sparse_last), len(samples), steps]
     return [
         np.frombuffer(model_file.file_bytes(network), np.uint8),

@@ -12,9 +12,3 @@ def optimizer_of(name: str) -> int:
     if name not in NAMES:
         raise FqtError(f"optimizer '{name}' does not exist: choose one of {', '.join(NAMES)}")
     return NAMES.index(name)
-
-
-def check_on_chip(optimizer: int) -> None:
-    """Whether the C library has an optimizer. Raises FqtError."""
-    if optimizer != STANDARDIZED_SGD:
-        raise FqtError(f"the C library has {NAMES[0]} alone: {NAMES[optimizer]} is for the desktop (fqt train, retrain, transfer)")
