@@ -310,9 +310,9 @@ def begin(state, config):
             slot.error_bits = error_bits_of(taps if layer.op == DEPTHWISE_CONV2D else taps * slot.out)
         if config.weight_range == MOVING_AVERAGE:
             scales, zeros = scales_of(state, slot), zeros_of(state, slot)
-            for g in range(scales.size):
-                state.weight_ranges[slot.grid + g, 0] = np.float32(-zeros[g]) * scales[g]
-                state.weight_ranges[slot.grid + g, 1] = np.float32(255 - zeros[g]) * scales[g]
+            for k in range(scales.size):
+                state.weight_ranges[slot.grid + k, 0] = np.float32(-zeros[k]) * scales[k]
+                state.weight_ranges[slot.grid + k, 1] = np.float32(255 - zeros[k]) * scales[k]
     state.error_requantizers[:, :, 3] = ROUND_HALF_UP
     prepare(state, True)
 
