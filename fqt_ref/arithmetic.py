@@ -17,6 +17,7 @@ NEAREST = 0x80000000  # the "random word" that makes `rescale` round half up
 WIDE_LIMIT = 1 << 30
 ACC_LIMIT = 1 << 28
 MASK32 = 0xFFFFFFFF
+ROUND_HALF_UP = -1  # in place of a key of random words
 
 
 @njit
@@ -29,6 +30,15 @@ def clamp(x, low, high):
 def fround(x):
     """Round a float32 half up: floor(x + 0.5), both steps in float32. Returns int64; |x| < 2^31."""
     return np.int64(floor(np.float32(x + np.float32(0.5))))
+
+
+@njit
+def fround_random(x, random):
+    """Round a float32 stochastically: floor(x + u), u the upper 16 bits of a uint32 / 2^16. Returns int64.
+
+    |x| <= 127: with more bits 127 + u could be rounded to 128.
+    """
+    return np.int64(floor(np.float32(x + np.float32(np.int64(random) >> 16) * np.float32(2.0**-16))))
 
 
 @njit
@@ -56,12 +66,29 @@ def requantizer(m):
 
 
 @njit
+def error_requantizer(m):
+    """requantizer(m) and a key: errors are rounded half up, as long as none of random words is put there."""
+    mantissa, pre, post = requantizer(m)
+    return mantissa, pre, post, ROUND_HALF_UP
+
+
+@njit
 def requantize(a, mantissa, pre, post):
     """round(a * m) half up in 32-bit arithmetic: the bracket of Eq. 4. a: int32, |a| <= 2^31 - 1 - 2^28. Returns int32."""
     half = np.int32((1 << pre) >> 1)
     short = np.right_shift(np.int32(np.int32(a) + half), np.int32(pre & 31))
     short = min(max(short, np.int32(-32768)), np.int32(32767))
     product = np.int32(np.int32(short * np.int32(mantissa)) + np.int32(1 << (post - 1)))
+    return np.right_shift(product, np.int32(post & 31))
+
+
+@njit
+def requantize_random(a, mantissa, pre, post, random):
+    """The same rounded stochastically: up with the probability of the fraction (SPEC.md 16.2). random: uint32. Returns int32."""
+    half = np.int32((1 << pre) >> 1)
+    short = np.right_shift(np.int32(np.int32(a) + half), np.int32(pre & 31))
+    short = min(max(short, np.int32(-32768)), np.int32(32767))
+    product = np.int32(np.int32(short * np.int32(mantissa)) + np.int32(np.int64(random) >> (32 - post)))
     return np.right_shift(product, np.int32(post & 31))
 
 
@@ -147,6 +174,7 @@ def random_word(key, index):
 
 STREAM_INITIAL_WEIGHTS = 0x10000
 STREAM_SAMPLE_ORDER = 0x20000
+STREAM_ERRORS = 0x50000  # + 2 layer + operand
 
 
 @njit

@@ -10,8 +10,9 @@ import click
 from fqt_ref import __version__
 from fqt_ref.errors import FqtError
 from fqt_ref.experiments.commands import experiment
+from fqt_ref.optimizers.names import NAMES
 from fqt_ref.serial_line import BAUD
-from fqt_ref.terminal import FILE, data_dir_option, json_option, progress, say, say_if_slow, show
+from fqt_ref.terminal import FILE, data_dir_option, json_option, optimizer_options, progress, say, say_if_slow, show
 from fqt_ref.transfer.commands import COMMANDS
 
 
@@ -41,15 +42,19 @@ def fqt() -> None:
 @click.option("--lambda-min", default=1.0, show_default=True, callback=fraction, help="Least share of channels updated (Eq. 9).")
 @click.option("--lambda-max", default=1.0, show_default=True, callback=fraction, help="Greatest share of channels updated.")
 @click.option("--sparse-last", is_flag=True, help="Apply sparse updates to the loss layer too.")
+@optimizer_options
 @click.option("--seed", default=0, show_default=True)
 @click.option("--plot", type=FILE, help="Draw loss and accuracy into this PNG (extra: plot).")
 @click.option("-o", "--output", type=FILE, required=True, help="Model file to write.")
 @json_option
 def train(
-    data, data_dir, network, config, source, train_last, epochs, batch_size, learning_rate, lambda_min, lambda_max, sparse_last, seed, plot,
-    output, as_json,
+    data, data_dir, network, config, source, train_last, epochs, batch_size, learning_rate, lambda_min, lambda_max, sparse_last, optimizer,
+    momentum, real_weights, seed, plot, output, as_json,
 ) -> None:  # fmt: skip
-    """Train a network and write it to a model file. Ctrl-C stops early and keeps what was learnt."""
+    """Train a network and write it to a model file. Ctrl-C stops early and keeps what was learnt.
+
+    A model file holds no momentum, and a board goes on with standardized-sgd whatever trained it.
+    """
     from fqt_ref import model_file
     from fqt_ref.build import freeze
     from fqt_ref.datasets import load
@@ -57,7 +62,7 @@ def train(
     from fqt_ref.train_step import train_config
     from fqt_ref.training import check_fits, check_run, fresh_network, train_epochs
 
-    settings = train_config(batch_size, learning_rate, lambda_min, lambda_max, sparse_last, seed)
+    settings = train_config(batch_size, learning_rate, lambda_min, lambda_max, sparse_last, seed, optimizer, momentum, real_weights)
     check_run(settings, epochs)
     if plot is not None:
         from fqt_ref.plot import require_matplotlib
@@ -94,6 +99,7 @@ def train(
         "network": start.name,
         "data": images.name,
         "config": config if source is None else None,
+        "optimizer": optimizer,
         "epochs": [e.as_dict() for e in history],
         "test_accuracy": history[-1].test_accuracy if history else None,
         "stopped": stopped,
@@ -201,6 +207,7 @@ def crosscheck(target, networks, steps, seed, as_json) -> None:
 @click.option("--epochs", default=1, show_default=True, type=click.IntRange(1), help="How often the samples are sent.")
 @click.option("--batch-size", default=8, show_default=True)
 @click.option("--learning-rate", default=0.001, show_default=True)
+@click.option("--optimizer", default=NAMES[0], show_default=True, help="A board has this one alone.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Build folder [default: build/deploy-BOARD].")
 @click.option("--build/--no-build", default=True, show_default=True, help="Run west build.")
 @click.option("--run", is_flag=True, help="Start the application on an emulated board, send it samples, compare what it has learnt.")
@@ -210,7 +217,8 @@ def crosscheck(target, networks, steps, seed, as_json) -> None:
 @click.option("--seconds", default=120, show_default=True, help="How long it may take, or how long to show it.")
 @json_option
 def deploy(
-    model, board, data, data_dir, samples, epochs, batch_size, learning_rate, output, build, run, embedded, port, baud, seconds, as_json
+    model, board, data, data_dir, samples, epochs, batch_size, learning_rate, optimizer, output, build, run, embedded, port, baud, seconds,
+    as_json,
 ) -> None:  # fmt: skip
     """Put a model into the Zephyr application, with just the operators and memory that it needs; build it, and run it on a board.
 
@@ -218,7 +226,9 @@ def deploy(
     compared with the engine's after the same samples, bit for bit. Exit code 1 at a difference.
     """
     from fqt_ref import deploy as deployment
+    from fqt_ref.train_step import check_on_chip, train_config
 
+    check_on_chip(train_config(optimizer=optimizer))
     if embedded and port is not None:
         raise FqtError("--port streams samples, and --embedded learns those in flash: choose one")
     run = run or port is not None

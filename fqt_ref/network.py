@@ -100,6 +100,10 @@ LAYER_SLOT = np.dtype(
         ("grid", "i8"),  # the first of them in grid_scales and grid_zeros, and of its factors K (SPEC.md 4.3)
         ("gradient", "i8"),  # [out, fan_in]
         ("bias_gradient", "i8"),
+        ("momentum", "i8"),  # [out, fan_in], of optimizers that have one
+        ("bias_momentum", "i8"),  # [out]
+        ("rest", "i8"),  # [out, fan_in]: what real weights have beyond their bytes (SPEC.md 15.2)
+        ("kept", "i8"),  # how many float32 these three are, one behind the other
         ("fraction_bits", "i8"),  # of the gradient: what the weights' residuals take
         ("error_bits", "i8"),  # f of SPEC.md 4.3
         ("chosen", "i8"),  # int32[out]: samples of the minibatch that kept the channel
@@ -159,12 +163,14 @@ class State(NamedTuple):
     i8: np.ndarray  # errors
     i32: np.ndarray  # sums of the minibatch, biases, derived values
     f32: np.ndarray  # the same of float32 layers, and their feature maps and errors
+    momentum: np.ndarray  # float32: what optimizers with momentum keep of trained layers; empty for all others (SPEC.md 15)
     taps: np.ndarray  # uint32: where each element of a convolution's columns comes from
     grid_scales: np.ndarray  # float32[G]
     grid_zeros: np.ndarray  # int32[G]
     grid_factors: np.ndarray  # int32[G]: K of SPEC.md 4.3
+    weight_ranges: np.ndarray  # float32[G, 2]: (lo, hi) of weight grids that follow a moving average; else empty (SPEC.md 16.1)
     requantizers: np.ndarray  # int64[R, 3]: (mantissa, pre, post) of forward passes
-    error_requantizers: np.ndarray  # int64[L, 2, 3]: of the errors to a layer's inputs
+    error_requantizers: np.ndarray  # int64[L, 2, 4]: of the errors to a layer's inputs, with the key of send_error_u8()
     error_max: np.ndarray  # int64[L, 2]: largest |sum| or |total| sent to them in this minibatch (SPEC.md 4.3)
     extremes: np.ndarray  # int32[E, 2]
     wide_error: np.ndarray  # int32, scratch: the largest quantized output
@@ -246,8 +252,12 @@ class Arenas:
         return self.used.get(arena, 0)
 
 
-def new_state(network: Network) -> State:
-    """Lay a network out for training; copies its values, so the network stays as it was. Call train_step.begin() next."""
+def new_state(network: Network, momentum: bool = False, real_weights: bool = False, weight_ranges: bool = False) -> State:
+    """Lay a network out for training; copies its values, so the network stays as it was. Call train_step.begin() next.
+
+    momentum: with 4 bytes for each trained weight and bias; real_weights: and 4 more for each trained quantized weight.
+    weight_ranges: with 8 for each weight grid.
+    """
     tensors = network.tensors.copy().view(np.recarray)
     layers = network.layers.copy().view(np.recarray)
     tensor_slots = np.zeros(len(tensors), TENSOR_SLOT).view(np.recarray)
@@ -262,6 +272,10 @@ def new_state(network: Network) -> State:
         size = weights.size if layers[i].flagset & LAYER_TRAINABLE else 0
         slot.gradient, slot.bias_gradient = arenas.take(dtype, size), arenas.take(dtype, slot.out)
         slot.chosen = arenas.take(np.int32, slot.out)
+        kept = size if momentum else 0
+        slot.momentum, slot.bias_momentum = arenas.take("momentum", kept), arenas.take("momentum", slot.out if kept else 0)
+        slot.rest = arenas.take("momentum", kept if real_weights and dtype == np.int32 else 0)
+        slot.kept = arenas.size("momentum") - slot.momentum
     for tensor, slot in zip(tensors, tensor_slots, strict=True):
         slot.count = tensor_size(tensor)
         slot.feature = arenas.take(np.uint8 if tensor.type == U8 else np.float32, slot.count)
@@ -299,12 +313,14 @@ def new_state(network: Network) -> State:
         np.zeros(arenas.size(np.int8), np.int8),
         np.zeros(arenas.size(np.int32), np.int32),
         np.zeros(arenas.size(np.float32), np.float32),
+        np.zeros(arenas.size("momentum"), np.float32),
         np.zeros(arenas.size(np.uint32), np.uint32),
         np.zeros(arenas.size("grid"), np.float32),
         np.zeros(arenas.size("grid"), np.int32),
         np.zeros(arenas.size("grid"), np.int32),
+        np.zeros((arenas.size("grid") if weight_ranges else 0, 2), np.float32),
         np.zeros((arenas.size("requantizer"), 3), np.int64),
-        np.zeros((len(layers), 2, 3), np.int64),
+        np.zeros((len(layers), 2, 4), np.int64),
         np.zeros((len(layers), 2), np.int64),
         np.zeros((arenas.size("extremes"), 2), np.int32),
         np.zeros(largest, np.int32),
@@ -334,6 +350,12 @@ def parameters(state: State, i: int) -> tuple[np.ndarray, np.ndarray]:
     quantized = state.tensors[state.layers[i].output].type == U8
     weights, biases = (state.u8, state.i32) if quantized else (state.f32, state.f32)
     return weights[slot.weights : slot.weights + slot.out * slot.fan_in], biases[slot.bias : slot.bias + slot.out]
+
+
+def momentum_of(state: State, i: int) -> np.ndarray:
+    """View of what an optimizer with momentum keeps of layer i: momentum of weights, of biases, real weights' rests if any; or empty."""
+    slot = state.layer_slots[i]
+    return state.momentum[slot.momentum : slot.momentum + slot.kept]
 
 
 def network_of(name: str, state: State) -> Network:

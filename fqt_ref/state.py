@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fqt_ref import train_step as ts
-from fqt_ref.network import LOSS_MAX, SAMPLES, STEP, U8, State, grids, has_weights, parameters
+from fqt_ref.network import LOSS_MAX, SAMPLES, STEP, U8, State, grids, has_weights, momentum_of, parameters
 from fqt_ref.operators.views import carries, input_of, inputs, trains
 
 EVENTS = {
@@ -24,8 +24,11 @@ EVENTS = {
     10: "scales of tensor",
     11: "largest loss and step",
     12: "gradient with residuals of layer",
+    13: "momentum of layer",
+    14: "weight ranges of layer",
 }
 OUTPUT, LOSS, ERROR, SELECTED, GRADIENT, BIAS_GRADIENT, WEIGHTS, BIAS, WEIGHT_GRID, SCALES, COUNTERS, RESIDUALS = range(1, 13)
+MOMENTUM, WEIGHT_RANGES = 13, 14
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Record:
 
 
 def state_records(state: State) -> Iterator[Record]:
-    """All that training changes, in SPEC.md 11's order."""
+    """All that training changes, in SPEC.md 11's order; with what options of the desktop add (15, 16)."""
     for i, layer in enumerate(state.layers):
         if has_weights(layer):
             weights, bias = parameters(state, i)
@@ -50,6 +53,10 @@ def state_records(state: State) -> Iterator[Record]:
                 yield Record(WEIGHT_GRID, i, weight_scales.tobytes() + weight_zeros.tobytes())
             if trains(layer) and state.tensors[layer.output].type == U8:
                 yield Record(RESIDUALS, i, state.i32[slot.gradient : slot.gradient + slot.out * slot.fan_in].tobytes())
+            if trains(layer) and slot.grids and state.weight_ranges.size:
+                yield Record(WEIGHT_RANGES, i, state.weight_ranges[slot.grid : slot.grid + slot.grids].tobytes())
+            if slot.kept:
+                yield Record(MOMENTUM, i, momentum_of(state, i).tobytes())
     for i, t in enumerate(state.tensors):
         scales = np.array([t.lo, t.hi, t.error_scale], "<f4").tobytes()
         yield Record(SCALES, i, np.float32(t.scale).tobytes() + np.int32(t.zero).tobytes() + scales)
@@ -98,6 +105,7 @@ def trace_sample(state: State, config: ts.TrainConfig, sample: np.ndarray, label
         for operand in range(inputs(layer)):
             t = input_of(layer, operand)
             if carries(state, t):
+                ts.choose_rounding(state, config, i, operand)
                 ts.backward_input_layer(state, i, operand)
                 yield Record(ERROR, t, error_bytes(state, t))
     state.counters[SAMPLES] += 1

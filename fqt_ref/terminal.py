@@ -9,8 +9,25 @@ from typing import Any
 
 import click
 
+from fqt_ref.optimizers.names import NAMES
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 data_dir_option = click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the data set's files (or FQT_DATA_DIR).")
+
+
+def optimizer_options(command):
+    """The options that choose an optimizer of the engine: optimizer, momentum, real_weights."""
+    for option in (
+        click.option(
+            "--real-weights", is_flag=True, help="Keep what rounding to bytes leaves over, as Lin et al. simulate (4 B a weight)."
+        ),
+        click.option("--momentum", type=float, help="Of sgd-m and qas-sgd-m [default: 0.9]."),
+        click.option("--optimizer", default=NAMES[0], show_default=True, help=f"{', '.join(NAMES)}: the last two to compare with."),
+    ):
+        command = option(command)
+    return command
+
+
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 

@@ -5,7 +5,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fqt_ref.arithmetic import ACC_LIMIT, BIAS_ONE, NEAREST, clamp, fround, random_key, requantizer, rescale
+from fqt_ref.arithmetic import (
+    ACC_LIMIT,
+    BIAS_ONE,
+    MASK32,
+    NEAREST,
+    ROUND_HALF_UP,
+    STREAM_ERRORS,
+    clamp,
+    fround,
+    random_key,
+    requantizer,
+    rescale,
+)
+from fqt_ref.errors import FqtError
 from fqt_ref.jit import njit, uncounted
 from fqt_ref.kernels.activation import RELU6, highest_of
 from fqt_ref.kernels.conv2d import fill_taps
@@ -48,18 +61,32 @@ from fqt_ref.operators.views import (
     wide_error,
     zeros_of,
 )
-from fqt_ref.optimizers.standardized_sgd import fraction_bits_of, update_bias_u8, update_f32, update_weights_u8
+from fqt_ref.optimizers import int8_sgd_m, qas_sgd_m, sgd_m
+from fqt_ref.optimizers.names import NAMES, QAS_SGD_M, STANDARDIZED_SGD, optimizer_of
+from fqt_ref.optimizers.standardized_sgd import (
+    HYSTERESIS,
+    MOVING_AVERAGE,
+    WEIGHT_RANGES,
+    fraction_bits_of,
+    update_bias_u8,
+    update_f32,
+    update_weights_u8,
+)
 from fqt_ref.ranges import error_scale_in_force, update_error_scale, update_range
 from fqt_ref.sparse_update import kept_channels, sparse_select, update_rate
 
 LARGEST_SUM = 2**31 - 1 - 2**28  # what requantize() takes (SPEC.md 2.1)
 LARGEST_PRODUCT = 127 * 255  # of an error and a centred weight
 MAX_ERROR_BITS = 8
+DEFAULT_MOMENTUM = 0.9  # of Lin et al. and of most others
 FRACTION = np.float32(0.0078125)  # add and hard-swish round in 128ths of a step
 
 
 class TrainConfig(NamedTuple):
-    """Hyperparameters. lambda_min, lambda_max: Q12 (SPEC.md 5); see train_config()."""
+    """Hyperparameters. lambda_min, lambda_max: Q12 (SPEC.md 5); optimizer: of optimizers.names; see train_config().
+
+    What has a default here is of the desktop alone: neither model files nor the C library know it.
+    """
 
     batch_size: int
     learning_rate: np.float32
@@ -67,15 +94,52 @@ class TrainConfig(NamedTuple):
     lambda_max: int
     sparse_last: bool
     seed: int
+    optimizer: int = STANDARDIZED_SGD
+    momentum: np.float32 = np.float32(0)  # of the optimizers that have one
+    real_weights: bool = False  # they keep what rounding quantized weights to bytes leaves over
+    weight_range: int = HYSTERESIS  # how weight grids follow (SPEC.md 16.1)
+    range_rate: np.float32 = np.float32(0.001)  # of the moving average of their ranges
+    stochastic_errors: bool = False  # errors are rounded stochastically instead of half up (SPEC.md 16.2)
 
 
-def train_config(batch_size=48, learning_rate=0.001, lambda_min=1.0, lambda_max=1.0, sparse_last=False, seed=0) -> TrainConfig:
-    """TrainConfig from real numbers: 0 <= lambda_min <= lambda_max <= 1, rounded to 1/4096."""
+def train_config(
+    batch_size=48, learning_rate=0.001, lambda_min=1.0, lambda_max=1.0, sparse_last=False, seed=0,
+    optimizer=NAMES[0], momentum=None, real_weights=False, weight_range=WEIGHT_RANGES[0], range_rate=0.001, stochastic_errors=False,
+) -> TrainConfig:  # fmt: skip
+    """TrainConfig from real numbers: 0 <= lambda_min <= lambda_max <= 1, rounded to 1/4096.
+
+    optimizer: one of optimizers.names.NAMES; momentum: 0.9 unless given, real_weights: SPEC.md 15.2; both of the optimizers with momentum
+    alone. weight_range: one of standardized_sgd.WEIGHT_RANGES, of that optimizer alone; range_rate: 0..1, of its moving-average;
+    stochastic_errors: SPEC.md 16.2. Raises FqtError for an optimizer that does not exist or has no such option.
+    """
+    number = optimizer_of(optimizer)
+    if weight_range not in WEIGHT_RANGES:
+        raise FqtError(f"weight range '{weight_range}' does not exist: choose one of {', '.join(WEIGHT_RANGES)}")
+    if number != STANDARDIZED_SGD and weight_range != WEIGHT_RANGES[0]:
+        raise FqtError(f"optimizer {optimizer} leaves weight grids alone: weight range {weight_range} is for {NAMES[0]}")
+    if number == STANDARDIZED_SGD and (momentum is not None or real_weights):
+        raise FqtError(f"optimizer {optimizer} has neither momentum nor real weights: choose one of {', '.join(NAMES[1:])}")
+    if number == STANDARDIZED_SGD:
+        momentum = 0
+    elif momentum is None:
+        momentum = DEFAULT_MOMENTUM
 
     def q12(value):
         return int(np.floor(np.float32(value) * np.float32(4096) + np.float32(0.5)))
 
-    return TrainConfig(batch_size, np.float32(learning_rate), q12(lambda_min), q12(lambda_max), sparse_last, seed & 0xFFFFFFFF)
+    return TrainConfig(
+        batch_size, np.float32(learning_rate), q12(lambda_min), q12(lambda_max), sparse_last, seed & 0xFFFFFFFF,
+        number, np.float32(momentum), real_weights, WEIGHT_RANGES.index(weight_range), np.float32(range_rate), stochastic_errors,
+    )  # fmt: skip
+
+
+def check_on_chip(config: TrainConfig) -> None:
+    """Whether the C library trains so. Raises FqtError."""
+    if config.optimizer != STANDARDIZED_SGD:
+        raise FqtError(f"the C library has {NAMES[0]} alone: {NAMES[config.optimizer]} is for the desktop (fqt train, retrain, transfer)")
+    for option, default in config._field_defaults.items():
+        if getattr(config, option) != default:
+            raise FqtError(f"the C library has no {option}: this option is for the desktop, leave it at its default")
 
 
 @uncounted
@@ -236,13 +300,20 @@ def begin(state, config):
     """Make a new State ready for samples."""
     for i in range(state.layers.size):
         layer, slot = state.layers[i], state.layer_slots[i]
-        slot.fraction_bits = fraction_bits_of(slot.positions, config.batch_size)
+        # Only the standardized update keeps residuals in the gradient's low bits.
+        slot.fraction_bits = fraction_bits_of(slot.positions, config.batch_size) if config.optimizer == STANDARDIZED_SGD else 0
         if layer.op == CONV2D or layer.op == DEPTHWISE_CONV2D:
             g = geometry(layer, state.tensors[layer.input], state.tensors[layer.output])
             fill_taps(g, g.in_c if layer.op == CONV2D else 1, conv2d.taps_of(state, slot))
         if slot.grids > 1:
             taps = np.int64(layer.kernel_h) * np.int64(layer.kernel_w)
             slot.error_bits = error_bits_of(taps if layer.op == DEPTHWISE_CONV2D else taps * slot.out)
+        if config.weight_range == MOVING_AVERAGE:
+            scales, zeros = scales_of(state, slot), zeros_of(state, slot)
+            for k in range(scales.size):
+                state.weight_ranges[slot.grid + k, 0] = np.float32(-zeros[k]) * scales[k]
+                state.weight_ranges[slot.grid + k, 1] = np.float32(255 - zeros[k]) * scales[k]
+    state.error_requantizers[:, :, 3] = ROUND_HALF_UP
     prepare(state, True)
 
 
@@ -323,6 +394,14 @@ def backward_weight_layer(state, i):
 
 
 @uncounted
+def choose_rounding(state, config, i, operand):
+    """The random words by which this sample's error at an input of layer i is rounded, if it is stochastically (SPEC.md 16.2)."""
+    if config.stochastic_errors:
+        number = state.counters[STEP] * config.batch_size + state.counters[SAMPLES]
+        state.error_requantizers[i, operand, 3] = random_key(config.seed, number & MASK32, STREAM_ERRORS + 2 * i + operand)
+
+
+@uncounted
 def backward_input_layer(state, i, operand):
     """Error at an input of layer i (Eq. 1, 4)."""
     op = state.layers[i].op
@@ -375,12 +454,13 @@ def backward(state, config, loss):
             backward_weight_layer(state, i)
         for operand in range(inputs(layer)):
             if carries(state, input_of(layer, operand)):
+                choose_rounding(state, config, i, operand)
                 backward_input_layer(state, i, operand)
     state.counters[SAMPLES] += 1
 
 
 @njit
-def update_layer(state, config, i):
+def update_standardized(state, config, i):
     """Eq. 5-8 for layer i."""
     layer, slot = state.layers[i], state.layer_slots[i]
     batch = state.counters[SAMPLES]
@@ -389,9 +469,11 @@ def update_layer(state, config, i):
         key = random_key(config.seed, state.counters[STEP], i)
         weights = matrix(state.u8, slot.weights, slot.out, slot.fan_in)
         gradient = matrix(state.i32, slot.gradient, slot.out, slot.fan_in)
-        moved = matrix(state.moved, 0, slot.out, slot.fan_in)
+        moved, bits = matrix(state.moved, 0, slot.out, slot.fan_in), slot.fraction_bits
         scales, zeros = scales_of(state, slot), zeros_of(state, slot)
-        update_weights_u8(scales, zeros, config.learning_rate, batch, key, slot.fraction_bits, weights, gradient, chosen, moved)
+        how, range_rate, ranges = config.weight_range, config.range_rate, state.weight_ranges[slot.grid : slot.grid + slot.grids]
+        rate = config.learning_rate
+        update_weights_u8(scales, zeros, how, range_rate, ranges, rate, batch, key, bits, weights, gradient, chosen, moved)
         error_scale = error_scale_in_force(state.tensors[layer.output].error_scale)
         bias, bias_gradient = vector(state.i32, slot.bias, slot.out), vector(state.i32, slot.bias_gradient, slot.out)
         update_bias_u8(error_scale, config.learning_rate, batch, bias, bias_gradient)
@@ -400,6 +482,58 @@ def update_layer(state, config, i):
         gradient_f32 = matrix(state.f32, slot.gradient, slot.out, slot.fan_in)
         bias_f32, bias_gradient_f32 = vector(state.f32, slot.bias, slot.out), vector(state.f32, slot.bias_gradient, slot.out)
         update_f32(config.learning_rate, batch, weights_f32, bias_f32, gradient_f32, bias_gradient_f32, chosen)
+
+
+@njit
+def update_quantized_momentum(state, config, i):
+    """SGD with momentum for a quantized layer i, with or without quantization-aware scaling (SPEC.md 15.2 and 15.3)."""
+    layer, slot = state.layers[i], state.layer_slots[i]
+    batch, rate, mu = state.counters[SAMPLES], config.learning_rate, config.momentum
+    size = slot.out * slot.fan_in
+    weights = matrix(state.u8, slot.weights, slot.out, slot.fan_in)
+    gradient = matrix(state.i32, slot.gradient, slot.out, slot.fan_in)
+    moments = matrix(state.momentum, slot.momentum, slot.out, slot.fan_in)
+    rest = vector(state.momentum, slot.rest, size if config.real_weights else 0)
+    bias, bias_gradient = vector(state.i32, slot.bias, slot.out), vector(state.i32, slot.bias_gradient, slot.out)
+    bias_moments = vector(state.momentum, slot.bias_momentum, slot.out)
+    scales = scales_of(state, slot)
+    input_scale = state.tensors[layer.input].scale
+    error_scale = error_scale_in_force(state.tensors[layer.output].error_scale)
+    for co in range(slot.out):
+        scale = scales[co if scales.size > 1 else 0]
+        bias_scale = input_scale * scale
+        if config.optimizer == QAS_SGD_M:
+            unit = qas_sgd_m.weight_unit(error_scale, input_scale, batch, scale)
+            bias_unit = qas_sgd_m.bias_unit(error_scale, batch, bias_scale)
+        else:
+            unit = int8_sgd_m.weight_unit(error_scale, input_scale, batch, scale)
+            bias_unit = int8_sgd_m.bias_unit(error_scale, batch, bias_scale)
+        rest_of_channel = rest[co * slot.fan_in : (co + 1) * slot.fan_in]  # empty if there is none
+        int8_sgd_m.move_weights(unit, rate, mu, weights[co], gradient[co], moments[co], rest_of_channel)
+        bias[co], bias_moments[co] = int8_sgd_m.move_bias(bias_unit, bias_scale, rate, mu, bias[co], bias_gradient[co], bias_moments[co])
+
+
+@njit
+def update_f32_momentum(state, config, i):
+    """SGD with momentum for a float32 layer i (SPEC.md 15.1)."""
+    slot = state.layer_slots[i]
+    batch, size = state.counters[SAMPLES], slot.out * slot.fan_in
+    weights, bias = vector(state.f32, slot.weights, size), vector(state.f32, slot.bias, slot.out)
+    gradient, bias_gradient = vector(state.f32, slot.gradient, size), vector(state.f32, slot.bias_gradient, slot.out)
+    moments, bias_moments = vector(state.momentum, slot.momentum, size), vector(state.momentum, slot.bias_momentum, slot.out)
+    sgd_m.update_f32(config.learning_rate, config.momentum, batch, weights, gradient, moments)
+    sgd_m.update_f32(config.learning_rate, config.momentum, batch, bias, bias_gradient, bias_moments)
+
+
+@njit
+def update_layer(state, config, i):
+    """The optimizer's step for a trained layer i."""
+    if config.optimizer == STANDARDIZED_SGD:
+        update_standardized(state, config, i)
+    elif is_quantized(state, state.layers[i]):
+        update_quantized_momentum(state, config, i)
+    else:
+        update_f32_momentum(state, config, i)
 
 
 @njit

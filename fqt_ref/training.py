@@ -17,6 +17,8 @@ from fqt_ref.initialize import initialize
 from fqt_ref.model_file import check_batch
 from fqt_ref.models import describe_network
 from fqt_ref.network import ENTRY, SAMPLES, Network, State, new_state
+from fqt_ref.optimizers.names import STANDARDIZED_SGD
+from fqt_ref.optimizers.standardized_sgd import MOVING_AVERAGE
 
 CALIBRATION_SAMPLES = 256
 PIECE = 1024  # samples between two looks at the keyboard
@@ -43,8 +45,10 @@ def flat(images: np.ndarray) -> np.ndarray:
 
 def prepared_state(network: Network, config: ts.TrainConfig | None = None) -> State:
     """A State ready for samples; for inference alone it needs no configuration."""
-    state = new_state(network)
-    ts.begin(state, config or ts.train_config(1))
+    config = config or ts.train_config(1)
+    moving = config.weight_range == MOVING_AVERAGE
+    state = new_state(network, config.optimizer != STANDARDIZED_SGD, config.real_weights, moving)
+    ts.begin(state, config)
     return state
 
 
@@ -138,7 +142,12 @@ def check_run(config: ts.TrainConfig, epochs: int) -> None:
         raise FqtError(f"batch size {config.batch_size} is not at least 1")
     if epochs < 0:
         raise FqtError(f"epochs {epochs} is not at least 0")
-    if not 0 < config.learning_rate <= 1:
-        raise FqtError(f"learning rate {config.learning_rate} is not in 0..1 (more than 0)")
+    highest = 1 if config.optimizer == STANDARDIZED_SGD else 1000000  # steps of int8 SGD-M are too small by s_w^2
+    if not 0 < config.learning_rate <= highest:
+        raise FqtError(f"learning rate {config.learning_rate} is not in 0..{highest} (more than 0)")
+    if not 0 <= config.momentum < 1:
+        raise FqtError(f"momentum {config.momentum} is not in 0..1 (less than 1)")
+    if not 0 < config.range_rate <= 1:
+        raise FqtError(f"range rate {config.range_rate} is not in 0..1 (more than 0)")
     if config.lambda_min > config.lambda_max:
         raise FqtError(f"lambda_min {config.lambda_min / 4096} exceeds lambda_max {config.lambda_max / 4096}")

@@ -18,7 +18,7 @@ else
     echo "test: skipped: clang-format is not installed"
 fi
 # The same engine as plain Python: a second meaning of every kernel, and the only one coverage can see.
-NUMBA_DISABLE_JIT=1 .venv/bin/coverage run --source=fqt_ref -m pytest -q tests/test_golden.py -k "engine_equals or plain or small" -p no:cacheprovider
+NUMBA_DISABLE_JIT=1 .venv/bin/coverage run --source=fqt_ref -m pytest -q tests/test_golden.py tests/test_optimizers.py -k "engine_equals or plain or small" -p no:cacheprovider
 .venv/bin/coverage report --include='fqt_ref/kernels/*,fqt_ref/operators/*,fqt_ref/optimizers/*,fqt_ref/arithmetic.py,fqt_ref/ranges.py,fqt_ref/sparse_update.py,fqt_ref/train_step.py' \
     --fail-under=95
 wait $compiled

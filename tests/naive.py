@@ -69,6 +69,12 @@ def requantize(a, m):
     return (clamp((a + half) >> pre, -32768, 32767) * mantissa + (1 << (post - 1))) >> post
 
 
+def requantize_random(a, m, r):
+    mantissa, pre, post = requantizer(m)
+    half = 1 << (pre - 1) if pre else 0
+    return (clamp((a + half) >> pre, -32768, 32767) * mantissa + (r >> (32 - post))) >> post
+
+
 def rescale(a, m, r):
     exponent, m24 = fields(m)
     sh = 150 - exponent
@@ -171,11 +177,11 @@ def passing_limits(act, scale, zero):
     return -1 if act == NO_ACT else zero, highest_of(scale, zero) if act == ACT_RELU6 else 1000
 
 
-def send_u8(sums, lowest, highest, accumulate, m, x, before):
-    """The end of section 4.3: (dx, largest |sum| or |total| of those that pass)."""
+def send_u8(sums, lowest, highest, accumulate, m, x, before, k=None):
+    """The end of section 4.3: (dx, largest |sum| or |total| of those that pass). k: None, or the key of section 16.2."""
     dx, largest = [], 0
     for i, s in enumerate(sums):
-        r = requantize(s, m)
+        r = requantize(s, m) if k is None else requantize_random(s, m, word(k, i))
         total = r + before[i] if accumulate else r
         if lowest < x[i] < highest:
             dx.append(clamp(total, -127, 127))
@@ -227,13 +233,13 @@ def conv2d_forward_u8(g, z_x, z_y, lower, upper, z_w, m, x, w, bias_acc):
     return y, [(min(acc[co :: g.out_c]), max(acc[co :: g.out_c])) for co in range(g.out_c)]
 
 
-def conv2d_backward_input_u8(g, lowest, highest, accumulate, z_w, K, m, e, w, x, before):
+def conv2d_backward_input_u8(g, lowest, highest, accumulate, z_w, K, m, e, w, x, before, key_of_words=None):
     """Returns (dx, largest |sum| or |total|)."""
     sums = [0] * (g.in_h * g.in_w * g.in_c)
     zeros, factors = each_channel(z_w, g.out_c), each_channel(K, g.out_c)
     for i, j, k in products(g):
         sums[j] += e[i] * factors[i % g.out_c] * (w[k] - zeros[i % g.out_c])
-    return send_u8(sums, lowest, highest, accumulate, m, x, before)
+    return send_u8(sums, lowest, highest, accumulate, m, x, before, key_of_words)
 
 
 def conv2d_backward_weight_u8(g, z_x, k, e, x, G, G_b):
@@ -370,13 +376,13 @@ def avg_pool2d_forward_u8(g, z_x, z_y, m, x):
     return [clamp(requantize(a, m) + z_y, 0, 255) for a in acc], min(acc), max(acc)
 
 
-def avg_pool2d_backward_u8(g, lowest, highest, accumulate, m, e, x, before):
+def avg_pool2d_backward_u8(g, lowest, highest, accumulate, m, e, x, before, k=None):
     """Returns (dx, largest |sum| or |total|)."""
     sums = [0] * (g.in_h * g.in_w * g.in_c)
     for i, window in windows(g):
         for j in window:
             sums[j] += e[i]
-    return send_u8(sums, lowest, highest, accumulate, m, x, before)
+    return send_u8(sums, lowest, highest, accumulate, m, x, before, k)
 
 
 def avg_pool2d_forward_f32(g, x):
@@ -401,14 +407,18 @@ def dequantize_forward(z, s, x):
     return [f32(v - z) * f32(s) for v in x]
 
 
-def dequantize_backward(lowest, highest, s_e, e, x):
+def dequantize_backward(lowest, highest, s_e, e, x, k=None):
     """Returns (dx, largest |e| of those that pass)."""
     inverse = f32(1) / f32(s_e)
     dx, largest = [], f32(0)
-    for error, v in zip(e, x, strict=True):
+    for i, (error, v) in enumerate(zip(e, x, strict=True)):
         if lowest < v < highest:
             largest = max(largest, abs(error))
-            dx.append(int(clamp(f32(fround(error * inverse)), f32(-127), f32(127))))
+            if k is None:
+                dx.append(int(clamp(f32(fround(error * inverse)), f32(-127), f32(127))))
+            else:
+                u = f32(word(k, i) >> 16) / f32(65536)
+                dx.append(math.floor(clamp(error * inverse, f32(-127), f32(127)) + u))
         else:
             dx.append(0)
     return dx, largest
@@ -420,9 +430,9 @@ def add_forward_u8(z_a, z_b, z_y, lower, upper, m_a, m_b, a, b):
     return [clamp(((v + 64) >> 7) + z_y, lower, upper) for v in acc], min(acc), max(acc)
 
 
-def add_backward_u8(lowest, highest, accumulate, m, e, x, before):
+def add_backward_u8(lowest, highest, accumulate, m, e, x, before, k=None):
     """Returns (dx, largest |sum| or |total|)."""
-    return send_u8(e, lowest, highest, accumulate, m, x, before)
+    return send_u8(e, lowest, highest, accumulate, m, x, before, k)
 
 
 def add_forward_f32(act, a, b):
@@ -455,10 +465,10 @@ def hard_swish_slope_u8(v):
     return 128 if v >= 3 else fround(((v + v + f32(3)) / f32(6)) * f32(128))
 
 
-def hard_swish_backward_u8(z_x, lowest, highest, accumulate, s_x, m, e, x, before):
+def hard_swish_backward_u8(z_x, lowest, highest, accumulate, s_x, m, e, x, before, k=None):
     """Returns (dx, largest |sum| or |total|)."""
     sums = [error * hard_swish_slope_u8(f32(byte - z_x) * f32(s_x)) for error, byte in zip(e, x, strict=True)]
-    return send_u8(sums, lowest, highest, accumulate, m, x, before)
+    return send_u8(sums, lowest, highest, accumulate, m, x, before, k)
 
 
 def hard_swish_forward_f32(x):
@@ -555,8 +565,8 @@ def fraction_bits(positions, batch):
     return max(k for k in range(9) if (127 * 255 * positions * batch + 1) * 2**k <= 2**31 - 1 or k == 0)
 
 
-def update_weights_u8(out, fan_in, batch, bits, seed, step, layer, lr, s_w, z_w, w, G, chosen):
-    """s_w, z_w: one value, or one for each output channel. Returns (w, s_w, z_w, residuals)."""
+def update_weights_u8(out, fan_in, batch, bits, seed, step, layer, lr, s_w, z_w, w, G, chosen, how="hysteresis", ranges=None):
+    """s_w, z_w: one value, or one for each output channel. how, ranges: see followed_grid(). Returns (w, s_w, z_w, residuals)."""
     n, half = fan_in, 2**bits // 2
     scales, zeros = each_channel([f32(s) for s in s_w], out), each_channel(z_w, out)
     rest = [(x + half) % 2**bits - half for x in G]
@@ -575,9 +585,9 @@ def update_weights_u8(out, fan_in, batch, bits, seed, step, layer, lr, s_w, z_w,
                 d = clamp(rescale(n * g[i] - s1, m, NEAREST), -(2**28), 2**28)
             v.append((w[co * n + i] - zeros[co]) * 65536 + rest[co * n + i] * 2 ** (16 - bits) - d)
     if len(s_w) == 1:
-        new_grids = [moved_grid(v, scales[0], zeros[0])]
+        new_grids = [followed_grid(how, ranges, 0, v, scales[0], zeros[0])]
     else:
-        new_grids = [moved_grid(v[co * n : (co + 1) * n], scales[co], zeros[co]) for co in range(out)]
+        new_grids = [followed_grid(how, ranges, co, v[co * n : (co + 1) * n], scales[co], zeros[co]) for co in range(out)]
     k = key(seed, step, layer)
     new_w, new_rest = [], []
     for i, x in enumerate(v):
@@ -587,6 +597,20 @@ def update_weights_u8(out, fan_in, batch, bits, seed, step, layer, lr, s_w, z_w,
         new_w.append(clamp(whole, 0, 255))
         new_rest.append(fine - (whole - z_new) * 2**bits if 0 <= whole <= 255 else 0)
     return new_w, [s for s, _ in new_grids], [z for _, z in new_grids], new_rest
+
+
+def followed_grid(how, ranges, g, v, s_w, z_w):
+    """New (scale, zero) of grid g. how: "hysteresis", "literal" or the moving average's rate; ranges: its (lo, hi) of each grid,
+    in place."""
+    if how == "hysteresis":
+        return moved_grid(v, s_w, z_w)
+    u = s_w / f32(65536)
+    lo, hi = f32(min([0, *v])) * u, f32(max([0, *v])) * u
+    if how != "literal":
+        lo_old, hi_old = ranges[g]
+        lo, hi = lo_old + f32(how) * (lo - lo_old), hi_old + f32(how) * (hi - hi_old)
+        ranges[g] = lo, hi
+    return grid_of_range(lo, hi, s_w, z_w)
 
 
 def moved_grid(v, s_w, z_w):
@@ -648,6 +672,49 @@ def update_range(act, lo_b, hi_b, lo, hi, scale, zero):
     hi = hi + f32(0.1) * (hi_b - hi)
     lo = lo + f32(0.1) * (lo_b - lo)
     return lo, hi, *grid_of_range(lo, hi, f32(scale), zero)
+
+
+# ---- 15. Desktop baselines ----
+
+
+def sgd_m(lr, mu, batch, values, G, m):
+    """Weights or biases of a f32 layer. Returns (values, m)."""
+    m = [f32(mu) * a + g / f32(batch) for a, g in zip(m, G, strict=True)]
+    return [v - f32(lr) * a for v, a in zip(values, m, strict=True)], m
+
+
+def int8_unit(s_e, s_x, batch, s_w):
+    return ((f32(s_e) * f32(s_x)) / f32(batch)) * f32(s_w)
+
+
+def int8_bias_unit(s_e, batch, s_b):
+    return (f32(s_e) / f32(batch)) * s_b
+
+
+def qas_unit(s_e, s_x, batch, s_w):
+    return int8_unit(s_e, s_x, batch, s_w) / (f32(s_w) * f32(s_w))
+
+
+def qas_bias_unit(s_e, batch, s_b):
+    return int8_bias_unit(s_e, batch, s_b) / (s_b * s_b)
+
+
+def int8_sgd_m(out, units, lr, mu, w, G, m, rest):
+    """units: one for each output channel; rest: None, or one for each weight. Returns (w, m, rest)."""
+    n = len(w) // out
+    m = [f32(mu) * a + units[i // n] * f32(g) for i, (a, g) in enumerate(zip(m, G, strict=True))]
+    real = [f32(q) if rest is None else f32(q) + rest[i] for i, q in enumerate(w)]
+    v = [clamp(r - f32(lr) * a, f32(0), f32(255)) for r, a in zip(real, m, strict=True)]
+    w = [fround(r) for r in v]
+    return w, m, None if rest is None else [r - f32(q) for r, q in zip(v, w, strict=True)]
+
+
+def int8_sgd_m_bias(units, s_b, lr, mu, b, G_b, m):
+    """units, s_b: one for each output channel. Returns (b, m)."""
+    m = [f32(mu) * a + unit * f32(g) for a, unit, g in zip(m, units, G_b, strict=True)]
+    steps = [(f32(lr) * a) * (s * f32(1048576)) for a, s in zip(m, s_b, strict=True)]
+    whole = [fround(clamp(step, f32(-(2**30)), f32(2**30))) for step in steps]
+    return [clamp(x - d, -(2**30 - 1), 2**30 - 1) for x, d in zip(b, whole, strict=True)], m
 
 
 # ---- 10. Model file ----
@@ -789,7 +856,11 @@ class Trainer:
     Features and errors go through load() and store(), each in a step of SPEC.md section 14 (`now`).
     """
 
-    def __init__(self, tensors, layers, batch_size, lr, seed=0, lmin=4096, lmax=4096, sparse_last=False):
+    def __init__(
+        self, tensors, layers, batch_size, lr, seed=0, lmin=4096, lmax=4096, sparse_last=False,
+        optimizer="", mu=0.0, real_weights=False, how="hysteresis", stochastic_errors=False,
+    ):  # fmt: skip
+        """optimizer: "" (section 6), "sgd-m" or "qas-sgd-m" (section 15); how, stochastic_errors: section 16."""
         self.tensors, self.layers = copy.deepcopy(tensors), copy.deepcopy(layers)
         self.batch_size, self.lr, self.seed = batch_size, f32(lr), seed
         self.lmin, self.lmax, self.sparse_last = lmin, lmax, sparse_last
@@ -803,6 +874,11 @@ class Trainer:
         self.records: list | None = None
         self.memory: dict = {}
         self.now = 0
+        self.optimizer, self.mu, self.how, self.stochastic_errors = optimizer, mu, how, stochastic_errors
+        self.ranges = [[(f32(-z) * s, f32(255 - z) * s) for s, z in zip(layer.scales, layer.zeros, strict=True)] for layer in self.layers]
+        self.m = [[f32(0)] * len(layer.weights) for layer in self.layers]
+        self.m_b = [[f32(0)] * len(layer.bias) for layer in self.layers]
+        self.rest = [[f32(0)] * len(layer.weights) if real_weights and self.quantized(i) else None for i, layer in enumerate(self.layers)]
         self.G = [[0 if self.quantized(i) else f32(0)] * len(layer.weights) for i, layer in enumerate(self.layers)]
         self.pass_scales()
         self.clear()
@@ -826,6 +902,8 @@ class Trainer:
 
     def bits(self, i):
         """Fraction bits of a layer's gradient."""
+        if self.optimizer:
+            return 0
         return fraction_bits(self.tensors[i + 1].shape[0] * self.tensors[i + 1].shape[1], self.batch_size)
 
     def clear(self):
@@ -936,23 +1014,26 @@ class Trainer:
         x = self.load(FEATURE, t) if needs_x else [0] * tx.size  # without an activation everything passes
         accumulate = self.last_reader[t] != i
         before = self.load(ERROR, t) if accumulate else None
+        k = None
+        if self.stochastic_errors:
+            k = key(self.seed, self.step * self.batch_size + self.samples, 0x50000 + 2 * i + layer.inputs.index(t))
         limits = passing_limits(tx.act, tx.scale, tx.zero)
         if layer.op == MAX_POOL2D:
             dx = max_pool2d_backward_u8(g, *limits, x, e) if quantized else max_pool2d_backward_f32(g, tx.act, x, e)
         elif layer.op == DEQUANTIZE:
-            dx, largest = dequantize_backward(*limits, in_force(tx.error_scale), e, x)
+            dx, largest = dequantize_backward(*limits, in_force(tx.error_scale), e, x, k)
             self.note_sent(i, t, largest)
         elif quantized:
             m = self.error_unit(i) / in_force(tx.error_scale)
             if layer.op == AVG_POOL2D:
-                dx, largest = avg_pool2d_backward_u8(g, *limits, accumulate, m, e, x, before)
+                dx, largest = avg_pool2d_backward_u8(g, *limits, accumulate, m, e, x, before, k)
             elif layer.op == ADD:
-                dx, largest = add_backward_u8(*limits, accumulate, m, e, x, before)
+                dx, largest = add_backward_u8(*limits, accumulate, m, e, x, before, k)
             elif layer.op == HARD_SWISH:
-                dx, largest = hard_swish_backward_u8(tx.zero, *limits, accumulate, tx.scale, m, e, x, before)
+                dx, largest = hard_swish_backward_u8(tx.zero, *limits, accumulate, tx.scale, m, e, x, before, k)
             else:
                 K = error_factors(layer.scales, self.error_bits(i))
-                dx, largest = conv2d_backward_input_u8(g, *limits, accumulate, layer.zeros, K, m, e, layer.weights, x, before)
+                dx, largest = conv2d_backward_input_u8(g, *limits, accumulate, layer.zeros, K, m, e, layer.weights, x, before, k)
             self.note_sent(i, t, largest)
         elif layer.op == AVG_POOL2D:
             dx = avg_pool2d_backward_f32(g, tx.act, accumulate, e, x, before)
@@ -1050,18 +1131,34 @@ class Trainer:
         if self.quantized(i):
             layer.weights, layer.scales, layer.zeros, self.G[i] = update_weights_u8(
                 len(layer.bias), n, self.samples, self.bits(i), self.seed, self.step, i, self.lr,
-                layer.scales, layer.zeros, layer.weights, self.G[i], self.chosen[i])  # fmt: skip
+                layer.scales, layer.zeros, layer.weights, self.G[i], self.chosen[i], self.how, self.ranges[i])  # fmt: skip
             layer.bias = update_bias_u8(self.samples, in_force(self.tensors[i + 1].error_scale), self.lr, layer.bias, self.G_b[i])
         else:
             layer.weights, layer.bias = update_f32(
                 len(layer.bias), n, self.samples, self.lr, layer.weights, layer.bias, self.G[i], self.G_b[i], self.chosen[i])  # fmt: skip
+
+    def update_layer_with_momentum(self, i):
+        layer, B, lr, mu, channels = self.layers[i], self.samples, self.lr, self.mu, len(self.layers[i].bias)
+        if not self.quantized(i):
+            layer.weights, self.m[i] = sgd_m(lr, mu, B, layer.weights, self.G[i], self.m[i])
+            layer.bias, self.m_b[i] = sgd_m(lr, mu, B, layer.bias, self.G_b[i], self.m_b[i])
+            return
+        s_e, s_x, s_w = in_force(self.tensors[i + 1].error_scale), self.tensors[layer.input].scale, each_channel(layer.scales, channels)
+        s_b = [s_x * s for s in s_w]
+        unit, bias_unit = (int8_unit, int8_bias_unit) if self.optimizer == "sgd-m" else (qas_unit, qas_bias_unit)
+        units, bias_units = [unit(s_e, s_x, B, s) for s in s_w], [bias_unit(s_e, B, s) for s in s_b]
+        layer.weights, self.m[i], self.rest[i] = int8_sgd_m(channels, units, lr, mu, layer.weights, self.G[i], self.m[i], self.rest[i])
+        layer.bias, self.m_b[i] = int8_sgd_m_bias(bias_units, s_b, lr, mu, layer.bias, self.G_b[i], self.m_b[i])
+        self.G[i] = [0] * len(layer.weights)
 
     def update(self):
         if self.samples == 0:
             return
         errors, ranges = self.observed_errors(), self.observed_ranges()  # of the values in force
         for i, layer in enumerate(self.layers):
-            if layer.trains:
+            if layer.trains and self.optimizer:
+                self.update_layer_with_momentum(i)
+            elif layer.trains:
                 self.update_layer(i)
         for t, R in errors.items():
             self.tensors[t].error_scale = update_error_scale(self.tensors[t].error_scale, R)
@@ -1086,6 +1183,10 @@ class Trainer:
                     parts.append((9, i, pack(layer.scales, "f") + pack(layer.zeros, "i")))
                 if layer.trains and quantized:
                     parts.append((12, i, pack(self.G[i], "i")))
+                    if layer.trains and self.how not in ("hysteresis", "literal"):
+                        parts.append((14, i, pack([v for pair in self.ranges[i] for v in pair], "f")))
+                if layer.trains and self.optimizer:
+                    parts.append((13, i, pack(self.m[i] + self.m_b[i] + (self.rest[i] or []), "f")))
         parts += [(10, i, t.values()) for i, t in enumerate(self.tensors)]
         return [*parts, (11, 0, struct.pack("<II", self.loss_max, self.step))]
 

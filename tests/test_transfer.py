@@ -83,6 +83,20 @@ def test_experiment_goes_on_where_it_stopped(digits, tmp_path, monkeypatch):
         experiment(*arguments, percentile=99.9, per_channel=False)
 
 
+def test_a_folder_from_before_an_option_stays_of_the_same_settings(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(steps, "retrain", lambda network, *_: ({"stopped": False}, network))
+    arguments = (digits_graph(digits), digits, ["uint8"], 1)
+    result = experiment(*arguments, settings, 1, 2, tmp_path, percentile=100.0, per_channel=False)
+    names = ["batch_size", "lambda_max", "lambda_min", "learning_rate", "seed", "sparse_last"]
+    assert sorted(result["runs"]["uint8"][0]["options"]) == names
+
+    def other(seed):
+        return train_config(16, 0.003, seed=seed, optimizer="sgd-m")
+
+    with pytest.raises(FqtError, match="other settings"):
+        experiment(*arguments, other, 1, 2, tmp_path, percentile=100.0, per_channel=False)
+
+
 def test_plot(digits, tmp_path):
     pytest.importorskip("matplotlib", reason="needs the extra plot")
     from fqt_ref.plot_transfer import plot_transfer

@@ -82,6 +82,7 @@ def update_cases(rng) -> Iterator[Case]:
         "no gradients": (4, 7, 0.003, 0.001, 1, 8),
         "learning rate 1": (2, 30, 1e-6, 1.0, 99999, 8),
     }
+    kept = standardized_sgd.HYSTERESIS, F32(0), np.zeros((0, 2), F32)  # how the grid follows
     for step, (name, (out, n, scale, lr, top, spread)) in enumerate(plans.items()):
         w = rng.randint(128 - (1 << spread) // 2, 128 + (1 << spread) // 2, (out, n)).astype(np.uint8)
         bits = (8, 3, 1, 0)[step % 4]
@@ -94,7 +95,7 @@ def update_cases(rng) -> Iterator[Case]:
             scales, zeros = F32(scale) * (F32(1) + np.arange(grids, dtype=F32) / F32(4)), I32(128) - np.arange(grids, dtype=I32)
             inputs = [np.array([out, n, 48, bits], I32), np.array([7, step, 2], U32), np.array([lr], F32)]
             inputs += [scales.copy(), zeros.copy(), w, gradient, chosen]
-            standardized_sgd.update_weights_u8(scales, zeros, F32(lr), 48, key, bits, after, residual, chosen, moved)
+            standardized_sgd.update_weights_u8(scales, zeros, *kept, F32(lr), 48, key, bits, after, residual, chosen, moved)
             yield Case("update_weights_u8", f"{name}, {grids} grids", inputs, [after, scales, zeros, residual])
         bias, bias_gradient = rng.randint(-(2**29), 2**29, out).astype(I32), rng.randint(-top + 1, top, out).astype(I32)
         after_b = bias.copy()

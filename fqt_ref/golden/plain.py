@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fqt_ref.arithmetic import requantizer
+from fqt_ref.arithmetic import ROUND_HALF_UP, error_requantizer, requantizer
 from fqt_ref.golden.format import Case
 from fqt_ref.golden.values import errors, floats, ints, new_extremes, octets, reals, window_geometry
 from fqt_ref.kernels import add, avg_pool2d, dequantize, hard_swish, max_pool2d
@@ -63,7 +63,7 @@ def average_cases(rng) -> Iterator[Case]:
             x, e, before = octets(rng, n_x), errors(rng, n_y), errors(rng, n_x)
             dx, wide = before.copy(), e.astype(I32).reshape(-1, g.out_c)
             result = avg_pool2d.avg_pool2d_backward_u8(
-                g, requantizer(F32(0.6)), (lowest, highest), adds == 1, wide, x, dx, np.zeros(n_x, I32)
+                g, error_requantizer(F32(0.6)), (lowest, highest), adds == 1, wide, x, dx, np.zeros(n_x, I32)
             )
             arrays = [numbers, ints(lowest, highest, adds), reals(0.6), e, x, before]
             yield Case("avg_pool2d_backward_u8", f"{name}, {label}", arrays, [dx, ints(result)])
@@ -97,7 +97,7 @@ def add_cases(rng) -> Iterator[Case]:
         for m in (0.3, 1.0, 9.0):
             x, e, before = octets(rng, 50), errors(rng, 50), errors(rng, 50)
             dx = before.copy()
-            result = add.add_backward_u8(requantizer(F32(m)), (lowest, highest), adds == 1, e.astype(I32), x, dx)
+            result = add.add_backward_u8(error_requantizer(F32(m)), (lowest, highest), adds == 1, e.astype(I32), x, dx)
             arrays = [ints(lowest, highest, adds), reals(m), e, x, before]
             yield Case("add_backward_u8", f"{label}, {m}", arrays, [dx, ints(result)])
         x_f, e_f, before_f, (act, _) = floats(rng, 50) * F32(4), floats(rng, 50), floats(rng, 50), ACTS[label]
@@ -123,7 +123,7 @@ def hard_swish_cases(rng) -> Iterator[Case]:
             e, before = errors(rng, 256), errors(rng, 256)
             dx = before.copy()
             result = hard_swish.hard_swish_backward_u8(
-                z_x, F32(s_x), requantizer(F32(0.008)), (lowest, highest), adds == 1, e.astype(I32), every, dx
+                z_x, F32(s_x), error_requantizer(F32(0.008)), (lowest, highest), adds == 1, e.astype(I32), every, dx
             )
             arrays = [ints(z_x, lowest, highest, adds), reals(s_x, 0.008), e, every, before]
             yield Case("hard_swish_backward_u8", f"{s_x}, {label}", arrays, [dx, ints(result)])
@@ -145,5 +145,5 @@ def border_cases(rng) -> Iterator[Case]:
         yield Case("dequantize_forward", title, [ints(zero), reals(scale), x], [y])
         e, dx = floats(rng, n), np.zeros(n, np.int8)
         passing = (zero if act else -1, int(highest_of(F32(scale), zero)) if act == 2 else 1000)
-        largest = dequantize.dequantize_backward(passing, F32(0.01), e, x, dx)
+        largest = dequantize.dequantize_backward(passing, F32(0.01), ROUND_HALF_UP, e, x, dx)
         yield Case("dequantize_backward", title, [ints(*passing), reals(0.01), e, x], [dx, reals(largest)])

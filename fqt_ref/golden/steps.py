@@ -24,7 +24,8 @@ BATCH = 8
 
 
 def setup_arrays(network: Network, config: ts.TrainConfig, samples, labels, steps: int) -> list[np.ndarray]:
-    """The inputs that trajectories and traces share (SPEC.md 12)."""
+    """The inputs that trajectories and traces share (SPEC.md 12). Raises FqtError for options that the C library lacks."""
+    ts.check_on_chip(config)
     numbers = [config.batch_size, config.seed, config.lambda_min, config.lambda_max, int(config.sparse_last), len(samples), steps]
     return [
         np.frombuffer(model_file.file_bytes(network), np.uint8),

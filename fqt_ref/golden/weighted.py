@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from fqt_ref.arithmetic import requantizer
+from fqt_ref.arithmetic import error_requantizer, requantizer
 from fqt_ref.golden.format import Case
 from fqt_ref.golden.values import errors, floats, ints, new_extremes, octets, reals, window_geometry
 from fqt_ref.kernels import conv2d, depthwise_conv2d, linear
@@ -104,7 +104,7 @@ def backward_input_u8(op: str, g: Geometry, constants, zeros, factors, m, e, w, 
     """Error to the input from plain arrays. constants: (lowest, highest, accumulate). Returns (dx, largest)."""
     lowest, highest, adds = (int(v) for v in constants)
     dx, sums, wide = before.copy(), np.zeros(x.size, I32), e.astype(I32).reshape(-1, g.out_c) * factors
-    centred, passing, requantize = centred_weights(g, w, zeros), (lowest, highest), requantizer(m[0])
+    centred, passing, requantize = centred_weights(g, w, zeros), (lowest, highest), error_requantizer(m[0])
     weights_t = np.ascontiguousarray(centred.T)
     if op == "conv2d":
         largest = conv2d.conv2d_backward_input_u8(g, requantize, passing, adds == 1, wide, centred, weights_t.astype(F32), x, dx, sums)

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from fqt_ref.arithmetic import ERROR_MAX, fround, requantize
+from fqt_ref.arithmetic import ERROR_MAX, ROUND_HALF_UP, fround, random_word, requantize, requantize_random
 from fqt_ref.jit import njit
 
 RELU, RELU6 = 1, 2  # `act` of SPEC.md 12; 0 is none
@@ -63,13 +63,32 @@ def activate_f32(act, y):
 
 
 @njit
+def send_error_random(requantizer, passing, accumulate, sums, x, dx):
+    """send_error_u8() with stochastic rounding, word i of the key for element i (SPEC.md 16.2)."""
+    mantissa, pre, post, key = requantizer
+    largest, limit = np.int32(0), np.int32(ERROR_MAX)
+    for i in range(sums.size):
+        value = np.int32(0)
+        if (x[i] > passing[0]) & (x[i] < passing[1]):
+            value = requantize_random(sums[i], mantissa, pre, post, random_word(key, i))
+            if accumulate:
+                value += np.int32(dx[i])
+            largest = max(largest, np.int32(abs(value if accumulate else sums[i])))
+        dx[i] = np.int8(min(max(value, -limit), limit))
+    return largest
+
+
+@njit
 def send_error_u8(requantizer, passing, accumulate, sums, x, dx):
     """dx = clamp(requantize(sum), -127, 127), added to dx if others have sent errors before; 0 where the input does not pass.
 
+    requantizer: (mantissa, pre, post, key), key ROUND_HALF_UP or one of random words, by which errors are rounded stochastically;
     passing: (lowest, highest), errors pass where lowest < x < highest; sums: int32[n]; x: uint8[n], the input; dx: int8[n].
     Returns the largest |sum|, or |total| if accumulating, of those that pass: from it the error scale is found (SPEC.md 8).
     """
-    mantissa, pre, post = requantizer
+    mantissa, pre, post, key = requantizer
+    if key != ROUND_HALF_UP:
+        return send_error_random(requantizer, passing, accumulate, sums, x, dx)
     lowest, highest = np.int32(passing[0]), np.int32(passing[1])
     largest, limit = np.int32(0), np.int32(ERROR_MAX)
     if accumulate:

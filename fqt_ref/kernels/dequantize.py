@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from fqt_ref.arithmetic import ERROR_MAX, fround
+from fqt_ref.arithmetic import ERROR_MAX, ROUND_HALF_UP, fround, fround_random, random_word
 from fqt_ref.jit import njit
 
 
@@ -15,9 +15,10 @@ def dequantize_forward(zero, scale, x, y):
 
 
 @njit
-def dequantize_backward(passing, error_scale, error, x, dx):
+def dequantize_backward(passing, error_scale, key, error, x, dx):
     """dx = clamp(round(e / s_e), -127, 127), 0 where the input does not pass. error: float32[n]; x: uint8[n]; dx: int8[n].
 
+    key: ROUND_HALF_UP, or of the random words by which errors are rounded stochastically (SPEC.md 16.2).
     Returns the largest |e| of those that pass, a float32.
     """
     inverse = np.float32(1) / error_scale
@@ -27,7 +28,8 @@ def dequantize_backward(passing, error_scale, error, x, dx):
         if passing[0] < x[i] < passing[1]:
             e = error[i]
             largest = max(largest, abs(e))
-            dx[i] = np.int8(fround(min(max(e * inverse, -limit), limit)))
+            value = min(max(e * inverse, -limit), limit)
+            dx[i] = np.int8(fround(value) if key == ROUND_HALF_UP else fround_random(value, random_word(key, i)))
         else:
             dx[i] = 0
     return largest

@@ -20,5 +20,5 @@ def backward_input(state, i):
     """The error at the input of layer i."""
     layer, slot = state.layers[i], state.layer_slots[i]
     t, scale = layer.input, error_scale_in_force(state.tensors[layer.input].error_scale)
-    error, x, dx = error_f32(state, layer.output), feature_u8(state, t), error_i8(state, t)
-    slot.error_max_f32 = max(slot.error_max_f32, dequantize_backward(passing(state, t), scale, error, x, dx))
+    error, x, dx, key = error_f32(state, layer.output), feature_u8(state, t), error_i8(state, t), state.error_requantizers[i, 0, 3]
+    slot.error_max_f32 = max(slot.error_max_f32, dequantize_backward(passing(state, t), scale, key, error, x, dx))

@@ -147,9 +147,9 @@ def extremes_of(state, slot):
 
 @inlined
 def error_requantizer(state, i, operand):
-    """(mantissa, pre, post) for the error that layer i sends to an operand."""
+    """(mantissa, pre, post, key) for the error that layer i sends to an operand."""
     row = state.error_requantizers[i, operand]
-    return row[0], row[1], row[2]
+    return row[0], row[1], row[2], row[3]
 
 
 @inlined

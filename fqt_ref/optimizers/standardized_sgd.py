@@ -12,6 +12,8 @@ SMALLEST_SCALE = np.float32(2.0**-40)
 WEIGHT_UNIT = np.float32(65536)
 LARGEST_PRODUCT = 127 * 255  # of an error and a centred input
 MAX_FRACTION_BITS = 8
+HYSTERESIS, MOVING_AVERAGE, LITERAL = range(3)  # how a weight grid follows its weights (SPEC.md 16.1)
+WEIGHT_RANGES = ("hysteresis", "moving-average", "literal")
 
 
 @njit
@@ -89,6 +91,24 @@ def adapt_grid(scale, zero, lowest, highest):
 
 
 @njit
+def new_grid(how, range_rate, scale, zero, lowest, highest, ranges, g):
+    """adapt_grid(), or what the paper and its successor do instead (SPEC.md 16.1): new scale and zero point of grid g.
+
+    how: HYSTERESIS, MOVING_AVERAGE or LITERAL; range_rate: of the moving average; ranges: float32[n, 2], its (lo, hi), in place.
+    """
+    if how == HYSTERESIS:
+        return adapt_grid(scale, zero, lowest, highest)
+    unit = scale / WEIGHT_UNIT
+    lo = np.float32(lowest) * unit
+    hi = np.float32(highest) * unit
+    if how == MOVING_AVERAGE:
+        lo = ranges[g, 0] + range_rate * (lo - ranges[g, 0])
+        hi = ranges[g, 1] + range_rate * (hi - ranges[g, 1])
+        ranges[g, 0], ranges[g, 1] = lo, hi
+    return grid_of_range(lo, hi, scale, zero)
+
+
+@njit
 def grid_of_range(lo, hi, scale, zero):
     """Scale (hi - lo) / 255 and zero point -lo / scale; (scale, zero) if the range is empty."""
     new_scale = (hi - lo) / np.float32(255)
@@ -112,9 +132,10 @@ def round_weights(m, zero, key, first, bits, moved, weights, gradient):
 
 
 @njit
-def update_weights_u8(scales, zeros, rate, batch, key, bits, weights, gradient, chosen, moved):
+def update_weights_u8(scales, zeros, how, range_rate, ranges, rate, batch, key, bits, weights, gradient, chosen, moved):
     """The update of one quantized layer, its grids (scales: float32[n], zeros: int32[n], n = 1 or out) in place.
 
+    how, range_rate, ranges: see new_grid();
     weights: uint8[out, fan_in], in place; gradient: int32[out, fan_in]: in: 2^bits G + residual, out: the new residuals;
     chosen: int32[out], samples that kept the channel; moved: int64[out, fan_in], scratch; key: random key of this update and layer.
     """
@@ -131,7 +152,7 @@ def update_weights_u8(scales, zeros, rate, batch, key, bits, weights, gradient, 
             for i in range(row.size):
                 lowest = min(lowest, row[i])
                 highest = max(highest, row[i])
-        new_scale, new_zero = adapt_grid(scales[g], np.int64(zeros[g]), lowest, highest)
+        new_scale, new_zero = new_grid(how, range_rate, scales[g], np.int64(zeros[g]), lowest, highest, ranges, g)
         m = (scales[g] / new_scale) / WEIGHT_UNIT
         scales[g], zeros[g] = new_scale, new_zero
         for co in range(first, last):

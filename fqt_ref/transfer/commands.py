@@ -8,7 +8,7 @@ import click
 
 from fqt_ref import MAX_CLASSES
 from fqt_ref.errors import FqtError
-from fqt_ref.terminal import FILE, data_dir_option, json_option, say_if_slow, show
+from fqt_ref.terminal import FILE, data_dir_option, json_option, optimizer_options, say_if_slow, show
 
 data_option = click.option("--data", required=True, help="A data set's name, or an .npz file of your own.")
 checkpoint_option = click.option("--checkpoint", type=FILE, help="Kept after each epoch [default: the output with .checkpoint].")
@@ -54,6 +54,7 @@ retrain_options = options(
     click.option("--learning-rate", default=0.001, show_default=True),
     click.option("--lambda-min", default=1.0, show_default=True, type=click.FloatRange(0, 1), help="Least share of channels updated."),
     click.option("--lambda-max", default=1.0, show_default=True, type=click.FloatRange(0, 1), help="Greatest share of channels updated."),
+    optimizer_options,
 )
 
 
@@ -172,16 +173,20 @@ def quantize(source, data, data_dir, config, percentile, per_channel, output, as
 @click.option("-o", "--output", type=FILE, required=True, help="Model file to write.")
 @json_option
 def retrain(
-    model, data, data_dir, reset_last, epochs, batch_size, learning_rate, lambda_min, lambda_max, seed, plot, output, as_json
-) -> None:
-    """Reset a model file's last layers to random values and train them anew, as on the device. Ctrl-C keeps what was learnt."""
+    model, data, data_dir, reset_last, epochs, batch_size, learning_rate, lambda_min, lambda_max, optimizer, momentum, real_weights, seed,
+    plot, output, as_json,
+) -> None:  # fmt: skip
+    """Reset a model file's last layers to random values and train them anew, as on the device. Ctrl-C keeps what was learnt.
+
+    The device has standardized-sgd alone; a model file holds no momentum.
+    """
     from fqt_ref import model_file
     from fqt_ref.datasets import load
     from fqt_ref.train_step import train_config
     from fqt_ref.training import check_run
     from fqt_ref.transfer import steps
 
-    settings = train_config(batch_size, learning_rate, lambda_min, lambda_max, False, seed)
+    settings = train_config(batch_size, learning_rate, lambda_min, lambda_max, False, seed, optimizer, momentum, real_weights)
     check_run(settings, epochs)
     if plot is not None:
         from fqt_ref.plot import require_matplotlib
@@ -218,7 +223,7 @@ def retrain(
 @json_option
 def transfer(
     data, data_dir, source, name, pretrain_epochs, pretrain_rate, share, prune_epochs, configs, runs, percentile, per_channel, reset_last,
-    epochs, batch_size, learning_rate, lambda_min, lambda_max, output, as_json,
+    epochs, batch_size, learning_rate, lambda_min, lambda_max, optimizer, momentum, real_weights, output, as_json,
 ) -> None:  # fmt: skip
     """The paper's transfer learning, all of it: pretrain, prune, quantize, reset the last layers, retrain; in several configurations.
 
@@ -234,7 +239,7 @@ def transfer(
     from fqt_ref.transfer.settings import Settings, check
 
     def settings(seed: int):
-        return train_config(batch_size, learning_rate, lambda_min, lambda_max, False, seed)
+        return train_config(batch_size, learning_rate, lambda_min, lambda_max, False, seed, optimizer, momentum, real_weights)
 
     check_run(settings(0), epochs)
     samples = load(data, data_dir)

@@ -54,7 +54,9 @@ def experiment(
         network = None
         for seed in range(runs):
             file = folder / f"{config}-{seed}.json"
-            options = {name: str(value) for name, value in settings(seed)._asdict().items()}
+            chosen = settings(seed)
+            # Options at their defaults go unnamed, so that a folder from before them stays one of the same settings.
+            options = {name: str(value) for name, value in chosen._asdict().items() if value != chosen._field_defaults.get(name)}
             identity = {"data": data.name, "parameters": steps.figures(graph).parameters, "options": options, "reset": reset,
                         "planned": epochs, **quantization}  # fmt: skip
             result = stored(file, identity)
