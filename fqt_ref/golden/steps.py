@@ -8,13 +8,14 @@ import numpy as np
 
 from fqt_ref import model_file
 from fqt_ref import train_step as ts
+from fqt_ref import zeroth_order as zo
 from fqt_ref.build import build_network
 from fqt_ref.datasets import load
 from fqt_ref.golden.format import Case
 from fqt_ref.models.describe import graph_of
 from fqt_ref.models.digits_graph import digits_graph
 from fqt_ref.network import SAMPLES, Network
-from fqt_ref.state import state_checksum, trace, trace_bytes
+from fqt_ref.state import state_checksum, trace, trace_bytes, zeroth_trace
 from fqt_ref.training import CALIBRATION_SAMPLES, flat, fresh_network, prepared_state
 from fqt_ref.training_plan import plan_network
 
@@ -52,6 +53,33 @@ def trajectory_case(name: str, network: Network, config: ts.TrainConfig, samples
             checksums.append(state_checksum(state))
     expected = [np.array(results, np.uint32), np.array(checksums, np.uint32)]
     return Case("trajectory", name, setup_arrays(network, config, samples, labels, steps), expected)
+
+
+def zeroth_arrays(network: Network, config: ts.TrainConfig, zeroth: zo.ZerothConfig, samples, labels, steps: int) -> list[np.ndarray]:
+    """The inputs of the same without back-propagation."""
+    return [*setup_arrays(network, config, samples, labels, steps), np.array(zeroth, np.uint32)]
+
+
+def zeroth_trace_case(name: str, network: Network, config: ts.TrainConfig, zeroth: zo.ZerothConfig, samples, labels, steps: int) -> Case:
+    """Gradients of every step and the state after each update. samples: uint8[n, h * w * c]."""
+    stream = trace_bytes(zeroth_trace(zo.prepared_state(network, config, zeroth), config, zeroth, samples, labels, steps))
+    inputs = zeroth_arrays(network, config, zeroth, samples, labels, steps)
+    return Case("zeroth_trace", name, inputs, [np.frombuffer(stream, np.uint8)])
+
+
+def zeroth_trajectory_case(
+    name: str, network: Network, config: ts.TrainConfig, zeroth: zo.ZerothConfig, samples, labels, steps: int
+) -> Case:
+    """Loss and prediction of each step, a checksum of all state after each update. samples: uint8[n, h * w * c]."""
+    state = zo.prepared_state(network, config, zeroth)
+    results, checksums = [], []
+    for i in range(steps):
+        results.append(zo.train_sample(state, config, zeroth, samples[i % len(samples)], int(labels[i % len(samples)])))
+        if state.counters[SAMPLES] == config.batch_size:
+            zo.update(state, config, zeroth)
+            checksums.append(state_checksum(state))
+    expected = [np.array(results, np.uint32), np.array(checksums, np.uint32)]
+    return Case("zeroth_trajectory", name, zeroth_arrays(network, config, zeroth, samples, labels, steps), expected)
 
 
 def trajectories(only: str = "") -> Iterator[tuple[str, Case]]:
