@@ -6,7 +6,8 @@ from typing import NamedTuple
 from fqt_ref.memory_plan import aligned
 from fqt_ref.network import ADD, AVG_POOL2D, HARD_SWISH, LAYER_TRAINABLE, MAX_POOL2D, TENSOR_ADAPTIVE, U8, Network, carrying, has_weights
 from fqt_ref.network import last_readers as readers_of
-from fqt_ref.training_plan import arenas_of
+from fqt_ref.training_plan import arenas_of, tensor_bytes
+from fqt_ref.zeroth_order import BY_NODES, BY_WEIGHTS, ZerothConfig, method_of
 
 # Of zephyr_app/include/fqt: sizeof(struct fqt_tensor_values), sizeof(struct fqt_extremes), a grid's scale and zero point.
 TENSOR_VALUES, EXTREMES, GRID = 20, 8, 8
@@ -79,6 +80,44 @@ class Sizes:
             if self.error_scale_moves(i + 1):
                 total += WORD
         return total
+
+
+class ZerothSizes:
+    """What training without back-propagation lends beside the sums (zeroth_order.c)."""
+
+    def __init__(self, network: Network, zeroth: ZerothConfig):
+        self.network, self.sizes = network, Sizes(network)
+        trained = [i for i in range(len(network.layers)) if self.sizes.trains(i)]
+        methods = {i: method_of(len(network.layers), zeroth, i) for i in trained}
+        self.by_nodes = [i for i in trained if methods[i] == BY_NODES]
+        self.by_weights = [i for i in trained if methods[i] == BY_WEIGHTS]
+        self.trained, self.queries = trained, zeroth.queries
+
+    def aside(self) -> int:
+        """Feature maps that a trained layer and those behind it read; by nodes, its output, too."""
+        tensors, last, count = self.network.tensors, self.sizes.last_reader, len(self.network.layers)
+        sizes = []
+        for i in self.trained:
+            kept = [t for t in range(1, i + 1) if (count if last[t] < 0 else last[t]) >= i] + [i + 1] * (i in self.by_nodes)
+            sizes.append(carved(*(tensor_bytes(tensors[t]) for t in kept)))
+        return max(sizes, default=0)
+
+    def parameters(self) -> int:
+        """Perturbed weights and biases of one layer."""
+        network = self.network
+        return max((carved(network.weights[i].nbytes, network.biases[i].nbytes) for i in self.by_weights), default=0)
+
+    def trainer(self) -> int:
+        """fqt_zeroth_memory_size()."""
+        sizes = self.sizes
+        differences = WORD * self.queries if self.by_nodes else 0
+        own = (self.aside(), self.parameters(), differences, tensor_bytes(self.network.tensors[-1]))
+        return carved(sizes.arenas[1], sizes.sums(), sizes.version(), sizes.forward_scratch(), *own)
+
+
+def zeroth_memory(network: Network, zeroth: ZerothConfig) -> DeviceMemory:
+    """The same for training without back-propagation: `trainer` is fqt_zeroth_memory_size()."""
+    return device_memory(network)._replace(trainer=ZerothSizes(network, zeroth).trainer())
 
 
 def device_memory(network: Network) -> DeviceMemory:

@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training without back-propagation: the engine against naive.py, and hazards of perturbing in place."""
+"""Training without back-propagation: the engine against naive.py, the C library's memory, and hazards of perturbing in place."""
+
+import subprocess
+from pathlib import Path
 
 import naive
 import numpy as np
 import pytest
 
+from fqt_ref import crosscheck, device, model_file
 from fqt_ref import train_step as ts
 from fqt_ref import zeroth_order as zo
 from fqt_ref.build import build_network
+from fqt_ref.device_memory import device_memory, zeroth_memory
 from fqt_ref.errors import FqtError
 from fqt_ref.golden.steps import zeroth_trace_case
 from fqt_ref.models import Add, AvgPool2d, Conv2d, DepthwiseConv2d, Linear, MaxPool2d
@@ -25,6 +30,7 @@ RESIDUAL = [
 ]
 POOLED = [Conv2d(3, padding=(1, 1, 0, 1)), MaxPool2d(), Linear(4, activation="", batch_norm=False)]
 WEIGHTS_ONLY = 1 << 31
+HAZARDS = Path(__file__).parent / "c" / "zeroth.c"
 
 
 def network_and_samples(description, config="uint8", per_channel=False):
@@ -119,3 +125,50 @@ def test_networks_that_cannot_be_are_refused():
     floats = build_network(graph_of("zeroth", POOLED, SHAPE), "float32", samples, np.float32(0.01), 9, 1)
     with pytest.raises(FqtError, match="is float32: only quantized layers"):
         zo.zeroth_config(floats, 2)
+
+
+@pytest.fixture(scope="module")
+def hazards(tmp_path_factory):
+    """The hazards program, sanitized, with a hook in every memcpy."""
+    try:
+        device.require("host")
+    except FqtError as error:
+        pytest.skip(str(error))
+    program = tmp_path_factory.mktemp("zeroth") / "zeroth"
+    flags = ["-O1", "-std=c11", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-Dmemcpy=hooked_memcpy", *device.SANITIZE_FLAGS]
+    subprocess.run(["gcc", *flags, *device.include_flags(), *device.library_sources(), HAZARDS, "-o", program], check=True, timeout=300)
+    return program
+
+
+def run_hazards(program, what, network, queries, first_node, exact_last, folder):
+    path = folder / "model.fqt"
+    model_file.write(path, network)
+    command = [program, what, path, str(queries), str(first_node), str(int(exact_last))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_sizes_are_those_of_the_c_library(hazards, tmp_path):
+    for index in range(30):
+        case = crosscheck.random_zeroth_case(20261125, index, 0)
+        network, zeroth = model_file.parse(case.inputs[0].tobytes()), zo.ZerothConfig(*map(int, case.inputs[5]))
+        said = run_hazards(hazards, "sizes", network, zeroth.queries, zeroth.first_node, zeroth.exact_last, tmp_path)
+        assert int(said) == zeroth_memory(network, zeroth).trainer, case.name
+
+
+@pytest.mark.parametrize("description", [RESIDUAL, POOLED])
+@pytest.mark.parametrize(("first_node", "exact_last"), [(0, False), (WEIGHTS_ONLY, False), (2, True)])
+def test_hazard_inference_never_sees_a_perturbation(hazards, tmp_path, description, first_node, exact_last):
+    network, _ = network_and_samples(description)
+    said = run_hazards(hazards, "preempt", network, 3, first_node, exact_last, tmp_path)
+    assert int(said.split()[0]) > 4
+    run_hazards(hazards, "errors", network, 3, first_node, exact_last, tmp_path)
+
+
+def test_less_memory_than_back_propagation():
+    network, _ = network_and_samples(RESIDUAL)
+    zeroth = zo.zeroth_config(network, 2, 8)
+    with_errors, without = device_memory(network), zeroth_memory(network, zeroth)
+    assert (without.network, without.inference) == (with_errors.network, with_errors.inference)
+    print(with_errors, without)

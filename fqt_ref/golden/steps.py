@@ -21,6 +21,7 @@ from fqt_ref.training_plan import plan_network
 
 CONFIGS = ("uint8", "mixed", "float32")
 TRAJECTORY_STEPS = 240
+ZEROTH_STEPS = 96
 BATCH = 8
 
 
@@ -123,11 +124,40 @@ def traces() -> Iterator[tuple[str, Case]]:
                 yield f"train_step_graph_{config}", graph_case(data, config, train_last, per_channel)
 
 
-def graph_case(data, config: str, train_last: int | None, per_channel: bool) -> Case:
-    """A trace of a residual network with every operator; with train_last 3 the first trained layer lies inside the residual block."""
+def zeroth_cases() -> Iterator[tuple[str, Case]]:
+    """Without back-propagation: by nodes, by weights, one-sided and sparse, the last layer exactly; the smallest for 16 KB machines."""
+    data = load("digits")
+    samples, labels = flat(data.train_x[:ZEROTH_STEPS]), data.train_y[:ZEROTH_STEPS]
+
+    def case(make, title, network, steps, lambda_min, **options):
+        settings = ts.train_config(BATCH, 0.003, lambda_min, 1.0, seed=12)
+        return make(title, network, settings, zo.zeroth_config(network, BATCH, **options), samples, labels, steps)
+
+    network = fresh_network("digits-mlp", "uint8", data, seed=2)
+    for title, lambda_min, options in (
+        ("by nodes", 1.0, {"first_node": 0}),
+        ("by weights", 1.0, {"first_node": 2}),
+        ("by both, one side, sparse", 0.5, {"first_node": 1, "antithetic": False}),
+        ("by nodes, last exactly", 1.0, {"first_node": 0, "exact_last": True}),
+    ):
+        yield "zeroth_order_small", case(zeroth_trajectory_case, title, network, ZEROTH_STEPS, lambda_min, queries=2, **options)
+    network = fresh_network("digits-cnn", "uint8", data, seed=1)
+    yield "zeroth_order", case(zeroth_trajectory_case, "digits-cnn by both", network, 2 * BATCH, 0.5, queries=2, first_node=2)
+    for title, first_node, per_channel in (("graph by nodes", 0, False), ("graph by weights, grid a channel", 255, True)):
+        network = graph_network(data, "uint8", None, per_channel)
+        yield "zeroth_order", case(zeroth_trace_case, title, network, BATCH, 0.5, queries=1, first_node=first_node)
+
+
+def graph_network(data, config: str, train_last: int | None, per_channel: bool) -> Network:
+    """A residual network with every operator; with train_last 3 the first trained layer lies inside the residual block."""
     graph = graph_of("digits-graph", digits_graph(data.train_x.shape[1:], data.classes), data.train_x.shape[1:])
     samples = data.train_x[:CALIBRATION_SAMPLES]
-    network = build_network(graph, config, samples, data.scale, data.zero, 3, train_last, per_channel=per_channel)
+    return build_network(graph, config, samples, data.scale, data.zero, 3, train_last, per_channel=per_channel)
+
+
+def graph_case(data, config: str, train_last: int | None, per_channel: bool) -> Case:
+    """A trace of that network."""
+    network = graph_network(data, config, train_last, per_channel)
     settings = ts.train_config(2, 0.01, 0.5, 1.0, seed=5)
     title = f"{config}, last {train_last}, {'grid a channel' if per_channel else 'one grid'}"
     return trace_case(title, network, settings, flat(data.train_x[:3]), data.train_y[:3], 4)
@@ -214,6 +244,6 @@ def error_of(data: bytes) -> int:
 def step_files() -> dict[str, list[Case]]:
     """Golden cases by file name."""
     files: dict[str, list[Case]] = {"model_errors": list(model_errors())}
-    for name, case in [*traces(), *trajectories()]:
+    for name, case in [*traces(), *trajectories(), *zeroth_cases()]:
         files.setdefault(name, []).append(case)
     return files
