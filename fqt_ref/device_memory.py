@@ -93,14 +93,44 @@ class ZerothSizes:
         self.by_weights = [i for i in trained if methods[i] == BY_WEIGHTS]
         self.trained, self.queries = trained, zeroth.queries
 
-    def aside(self) -> int:
-        """Feature maps that a trained layer and those behind it read; by nodes, its output, too."""
-        tensors, last, count = self.network.tensors, self.sizes.last_reader, len(self.network.layers)
-        sizes = []
-        for i in self.trained:
-            kept = [t for t in range(1, i + 1) if (count if last[t] < 0 else last[t]) >= i] + [i + 1] * (i in self.by_nodes)
-            sizes.append(carved(*(tensor_bytes(tensors[t]) for t in kept)))
-        return max(sizes, default=0)
+    def lives(self, offsets: dict[int, int], start: int, layer: int) -> list[int]:
+        """Tensors that have a place and are needed by a layer or behind it, when layer `start` starts again; 0: a copy of its output."""
+        last = {t: len(self.network.layers) if reader < 0 else reader for t, reader in enumerate(self.sizes.last_reader)}
+        return [t for t in offsets if t == 0 or (t <= layer and last[t] >= (start if t <= start else layer))]
+
+    def may_be_in_place(self, older: int, newer: int, start: int) -> bool:
+        """Whether a tensor may be written over one that its layer reads last (SPEC.md 14)."""
+        if older <= start or newer == 0 or self.sizes.last_reader[older] != newer - 1:
+            return False
+        tensors, op = self.network.tensors, self.network.layers["op"][newer - 1]
+        return op in (ADD, HARD_SWISH) and tensor_bytes(tensors[older]) == tensor_bytes(tensors[newer])
+
+    def place(self, offsets: dict[int, int], sizes: dict[int, int], start: int, t: int) -> None:
+        """The lowest free place for tensor t, or for the copy."""
+        obstacles = [u for u in self.lives(offsets, start, start if t == 0 else t - 1) if u != t]
+        same = {offsets[u] for u in obstacles if self.may_be_in_place(u, t, start)}
+
+        def free(at: int) -> bool:
+            meet = [u for u in obstacles if at < offsets[u] + sizes[u] and offsets[u] < at + sizes[t]]
+            return all(at == offsets[u] and self.may_be_in_place(u, t, start) for u in meet)
+
+        ends = {offsets[u] + sizes[u] for u in obstacles}
+        offsets[t] = min(at for at in {0} | ends | same if free(at))
+
+    def arena(self) -> int:
+        """Feature maps: in each trained layer's turn its inputs stay, and what lies behind is placed anew, first fit."""
+        count, largest = len(self.network.layers), 0
+        offsets: dict[int, int] = {}
+        bytes_of = {t: aligned(tensor_bytes(tensor), WORD) for t, tensor in enumerate(self.network.tensors)}
+        first = min(self.trained, default=count)
+        stages = [(0, first, False), *((i, count, i in self.by_nodes) for i in self.trained)]
+        for start, end, by_nodes in stages:
+            offsets = {t: at for t, at in offsets.items() if 0 < t <= start}
+            sizes = bytes_of | {0: bytes_of[min(start + 1, count)]}
+            for t in [0] * by_nodes + list(range(start + 1, end + 1)):
+                self.place(offsets, sizes, start, t)
+                largest = max(largest, offsets[t] + sizes[t])
+        return largest
 
     def parameters(self) -> int:
         """Perturbed weights and biases of one layer."""
@@ -111,8 +141,8 @@ class ZerothSizes:
         """fqt_zeroth_memory_size()."""
         sizes = self.sizes
         differences = WORD * self.queries if self.by_nodes else 0
-        own = (self.aside(), self.parameters(), differences, tensor_bytes(self.network.tensors[-1]))
-        return carved(sizes.arenas[1], sizes.sums(), sizes.version(), sizes.forward_scratch(), *own)
+        own = (WORD * len(self.network.tensors), self.parameters(), differences, tensor_bytes(self.network.tensors[-1]))
+        return carved(self.arena(), sizes.sums(), sizes.version(), sizes.forward_scratch(), *own)
 
 
 def zeroth_memory(network: Network, zeroth: ZerothConfig) -> DeviceMemory:

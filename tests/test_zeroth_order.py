@@ -166,13 +166,14 @@ def test_hazard_inference_never_sees_a_perturbation(hazards, tmp_path, descripti
     run_hazards(hazards, "errors", network, 3, first_node, exact_last, tmp_path)
 
 
-def test_less_memory_than_back_propagation_where_feature_maps_are_large():
-    # All layers train. Eight queries; 40 x 40 pixels, so that feature maps and errors outweigh gradients.
-    samples = np.zeros((2, 40, 40, 1), np.uint8)
-    description = [Conv2d(4, (3, 3), (2, 2)), Conv2d(8, (3, 3), (2, 2)), AvgPool2d(), Linear(4, activation="", batch_norm=False)]
-    network = build_network(graph_of("large", description, (40, 40, 1)), "uint8", samples, np.float32(0.01), 9, 1)
+def test_less_memory_than_back_propagation_where_many_layers_train():
+    # Back-propagation keeps the feature maps of all of them.
+    shape = (16, 16, 1)
+    description = [*[Conv2d(4, padding=(1, 1, 1, 1)) for _ in range(5)], AvgPool2d(), Linear(4, activation="", batch_norm=False)]
+    network = build_network(graph_of("deep", description, shape), "uint8", np.zeros((2, *shape), np.uint8), np.float32(0.01), 9, 1)
     with_errors = device_memory(network)
     by_weights, by_nodes = (zeroth_memory(network, zo.zeroth_config(network, 2, 8, first_node=f)) for f in (WEIGHTS_ONLY, 0))
     assert by_weights[::2] == by_nodes[::2] == with_errors[::2]
     assert by_weights.trainer < by_nodes.trainer
-    assert by_weights.trainer < 0.95 * with_errors.trainer, (with_errors, by_weights, by_nodes)
+    assert by_weights.trainer < 0.8 * with_errors.trainer, (with_errors, by_weights, by_nodes)
+    assert by_nodes.trainer < 0.9 * with_errors.trainer, (with_errors, by_weights, by_nodes)

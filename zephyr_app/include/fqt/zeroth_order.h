@@ -3,9 +3,8 @@
  * Training without back-propagation: gradients of quantized layers from differences of losses (SPEC.md section 15).
  *
  * The trained layers of a model are estimated one by one from forward passes; update rule, moving ranges and commits
- * are train_step.h's. RAM: the inference arena instead of the training arena, the feature maps that the layers behind a
- * trained one read, and the same 5 bytes a weight and 8 bytes a bias. Perturbed parameters are a copy: inference that
- * preempts training never sees them.
+ * are train_step.h's. RAM: an arena of feature maps alone, and the same 5 bytes a weight and 8 bytes a bias. Perturbed
+ * parameters are a copy: inference that preempts training never sees them.
  */
 #ifndef FQT_ZEROTH_ORDER_H
 #define FQT_ZEROTH_ORDER_H
@@ -30,13 +29,13 @@ struct fqt_zeroth_config {
 struct fqt_zeroth_trainer {
     struct fqt_trainer base;
     struct fqt_zeroth_config config;
-    uint8_t *aside;       /**< feature maps to start again from */
+    uint32_t *offsets;    /**< of feature maps in the arena, which change from layer to layer */
     uint8_t *parameters;  /**< perturbed weights and biases of one layer */
     int32_t *differences; /**< of the losses of each query */
     void *logits_error;   /**< what the loss writes */
 };
 
-/** Bytes of memory that fqt_zeroth_init() needs; SIZE_MAX if the network is too large for any. */
+/** Bytes of memory that fqt_zeroth_init() needs; SIZE_MAX if the network is too large for any. Takes 1 KB of stack. */
 size_t fqt_zeroth_memory_size(const struct fqt_model *model, const struct fqt_zeroth_config *config);
 
 /**

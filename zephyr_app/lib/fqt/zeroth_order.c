@@ -93,39 +93,98 @@ static struct fqt_gradient_units units_of(const struct fqt_trainer *base, uint32
     };
 }
 
-/* ---- Layout ---- */
+/* ---- Where feature maps lie ----
+ * A layer starts again and again from the same inputs, so these stay where they are, and what lies behind is placed
+ * anew: each output at the lowest place that is free. No plan of the file says that, and no copy is needed. */
 
-/* Whether tensor t has to be there for layer l to run, and those behind it; the sample is the caller's. */
-static bool is_read_from(const struct fqt_model *model, uint32_t t, uint32_t l) {
-    return t > 0 && fqt_tensor_last_reader(model, t) >= l;
+/* Places in the arena. Tensor 0 is the caller's: its entry is the place of the unperturbed outputs of a layer that is
+ * estimated by nodes. */
+struct layout {
+    const struct fqt_model *model;
+    uint32_t *offsets; /* [tensors] */
+    uint64_t size;     /* of the arena so far */
+};
+
+/* A layer that starts again: 0 before the first trained one. */
+struct stage {
+    uint32_t start;
+    bool by_nodes;
+};
+
+static uint64_t place_bytes(const struct layout *layout, struct stage stage, uint32_t t) {
+    return (fqt_tensor_bytes(layout->model, t == 0 ? stage.start + 1 : t) + 3) / 4 * 4;
 }
 
-/* Bytes of a tensor put aside. */
-static uint64_t aside_bytes(const struct fqt_model *model, uint32_t t) {
-    return (fqt_tensor_bytes(model, t) + 3) / 4 * 4;
+/* Whether tensor u, placed before, is needed by layer l or behind it. */
+static bool lives(const struct layout *layout, struct stage stage, uint32_t u, uint32_t l) {
+    if (u == 0) {
+        return stage.by_nodes;
+    }
+    return fqt_tensor_last_reader(layout->model, u) >= (u <= stage.start ? stage.start : l);
 }
 
-/* Where tensor t is put aside for layer l: behind those before it. */
-static uint64_t aside_at(const struct fqt_model *model, uint32_t t, uint32_t l) {
+/* Whether tensor t may be written over u, which its layer reads last (SPEC.md section 14). */
+static bool may_be_in_place(const struct layout *layout, struct stage stage, uint32_t u, uint32_t t) {
+    const struct fqt_model *model = layout->model;
+    if (u <= stage.start || t == 0 || fqt_tensor_last_reader(model, u) != t - 1) {
+        return false;
+    }
+    enum fqt_op op = (enum fqt_op)model->layers[t - 1].op;
+    return (op == FQT_ADD || op == FQT_HARD_SWISH) && fqt_tensor_bytes(model, u) == fqt_tensor_bytes(model, t);
+}
+
+/* Where tensor t may begin at the lowest because of u; `at` if that is no obstacle. */
+static uint64_t past(const struct layout *layout, struct stage stage, uint32_t u, uint32_t t, uint64_t at) {
+    uint64_t first = layout->offsets[u];
+    uint64_t end = first + place_bytes(layout, stage, u);
+    if (at >= end || at + place_bytes(layout, stage, t) <= first) {
+        return at;
+    }
+    bool in_place = may_be_in_place(layout, stage, u, t);
+    return in_place && at <= first ? first : end;
+}
+
+/* Places tensor t, or the copy of the stage's outputs. */
+static void place_tensor(struct layout *layout, struct stage stage, uint32_t t) {
+    uint32_t behind = t == 0 ? stage.start + 1 : t; /* tensors before this one have a place */
     uint64_t at = 0;
-    for (uint32_t i = 1; i < t; i++) {
-        at += is_read_from(model, i, l) ? aside_bytes(model, i) : 0;
+    for (uint32_t u = t == 0 ? 1 : 0; u < behind;) {
+        uint64_t next = lives(layout, stage, u, behind - 1) ? past(layout, stage, u, t, at) : at;
+        u = next == at ? u + 1 : t == 0 ? 1 : 0; /* at a new place all are looked at again */
+        at = next;
     }
-    return at;
+    layout->offsets[t] = (uint32_t)at;
+    uint64_t end = at + place_bytes(layout, stage, t);
+    layout->size = end > layout->size ? end : layout->size;
 }
 
-/* The inputs of layer l and of what lies behind it; by nodes, its output. */
-static uint64_t aside_size(const struct fqt_model *model, const struct fqt_zeroth_config *config) {
-    uint64_t largest = 0;
-    for (uint32_t l = 0; l < model->header->n_layers; l++) {
-        if (fqt_layer_trains(&model->layers[l])) {
-            bool by_nodes = method_of(model, config, l) == BY_NODES;
-            uint64_t bytes = aside_at(model, l + 1, l) + (by_nodes ? aside_bytes(model, l + 1) : 0);
-            largest = bytes > largest ? bytes : largest;
-        }
+/* Places the outputs of layers stage.start..end - 1. */
+static void place_stage(struct layout *layout, struct stage stage, uint32_t end) {
+    if (stage.by_nodes) {
+        place_tensor(layout, stage, 0);
     }
-    return largest;
+    for (uint32_t t = stage.start + 1; t <= end; t++) {
+        place_tensor(layout, stage, t);
+    }
 }
+
+static struct stage stage_of(const struct fqt_model *model, const struct fqt_zeroth_config *config, uint32_t l) {
+    return (struct stage){l, method_of(model, config, l) == BY_NODES};
+}
+
+static uint64_t arena_size(const struct fqt_model *model, const struct fqt_zeroth_config *config) {
+    uint32_t offsets[FQT_MAX_LAYERS + 1];
+    struct layout layout = {model, offsets, 0};
+    uint32_t n_layers = model->header->n_layers;
+    uint32_t first = next_trained(model, 0);
+    place_stage(&layout, (struct stage){0, false}, first);
+    for (uint32_t l = first; l < n_layers; l = next_trained(model, l + 1)) {
+        place_stage(&layout, stage_of(model, config, l), n_layers);
+    }
+    return layout.size;
+}
+
+/* ---- Layout ---- */
 
 static uint64_t parameters_size(const struct fqt_model *model, const struct fqt_zeroth_config *config) {
     uint64_t largest = 0;
@@ -151,11 +210,11 @@ static uint64_t differences_size(const struct fqt_model *model, const struct fqt
 
 static void place(struct carve *carve, const struct fqt_model *model, const struct fqt_zeroth_config *config,
                   struct fqt_zeroth_trainer *trainer) {
-    trainer->base.arena = carve_take(carve, model->header->inference_arena);
+    trainer->base.arena = carve_take(carve, arena_size(model, config));
     trainer->base.sums = carve_take(carve, fqt_sums_size(model));
     trainer->base.next = carve_take(carve, fqt_version_size(model));
     trainer->base.scratch = carve_take(carve, fqt_forward_scratch_size(model));
-    trainer->aside = carve_take(carve, aside_size(model, config));
+    trainer->offsets = carve_take(carve, 4ull * model->header->n_tensors);
     trainer->parameters = carve_take(carve, parameters_size(model, config));
     trainer->differences = carve_take(carve, differences_size(model, config));
     trainer->logits_error = carve_take(carve, fqt_tensor_bytes(model, model->header->n_layers));
@@ -225,8 +284,7 @@ enum fqt_status fqt_zeroth_init(struct fqt_zeroth_trainer *trainer, struct fqt_n
 /* ---- Forward passes ---- */
 
 static uint8_t *feature_at(const struct fqt_zeroth_trainer *trainer, uint32_t t) {
-    return t == 0 ? (uint8_t *)trainer->base.sample
-                  : trainer->base.arena + model_of(trainer)->tensors[t].inference_offset;
+    return t == 0 ? (uint8_t *)trainer->base.sample : trainer->base.arena + trainer->offsets[t];
 }
 
 /* Layers first..end - 1. recording: whether the extremes of their sums count. */
@@ -259,26 +317,10 @@ static uint32_t loss_behind(struct fqt_zeroth_trainer *trainer, uint32_t l, uint
     return loss_of_logits(trainer, label).loss;
 }
 
-/* Copies tensors up to layer l's inputs that it or those behind it read: aside, or back to their places. */
-static void copy_inputs(struct fqt_zeroth_trainer *trainer, uint32_t l, bool back) {
-    const struct fqt_model *model = model_of(trainer);
-    uint8_t *aside = trainer->aside;
-    for (uint32_t t = 1; t <= l; t++) {
-        if (is_read_from(model, t, l)) {
-            size_t bytes = (size_t)fqt_tensor_bytes(model, t);
-            uint8_t *place = feature_at(trainer, t);
-            memcpy(back ? place : aside, back ? aside : place, bytes);
-            aside += aside_bytes(model, t);
-        }
-    }
-}
-
-static void put_aside(struct fqt_zeroth_trainer *trainer, uint32_t l) {
-    copy_inputs(trainer, l, false);
-}
-
-static void put_back(struct fqt_zeroth_trainer *trainer, uint32_t l) {
-    copy_inputs(trainer, l, true);
+/* Layer l starts again from here on: its inputs stay. */
+static void begin_stage(struct fqt_zeroth_trainer *trainer, struct stage stage, uint32_t end) {
+    struct layout layout = {model_of(trainer), trainer->offsets, 0};
+    place_stage(&layout, stage, end);
 }
 
 /* ---- Estimates ---- */
@@ -348,7 +390,6 @@ static uint32_t loss_by_weights(const struct query *query, uint32_t key, int32_t
     struct fqt_zeroth_trainer *trainer = query->trainer;
     const struct fqt_layer_record *layer = &model_of(trainer)->layers[query->l];
     perturb_parameters(query, key, direction);
-    put_back(trainer, query->l);
     struct fqt_forward_pass pass = {
         .network = trainer->base.network,
         .l = query->l,
@@ -409,7 +450,6 @@ static uint32_t loss_by_nodes(const struct query *query, uint32_t key, int32_t d
     struct fqt_limits limits = fqt_output_limits(fqt_tensor_activation(&network->model, t), &values);
     int32_t step = direction * (int32_t)trainer->config.node_step;
     struct signs signs = signs_of(key);
-    put_back(trainer, query->l);
     uint8_t *y = feature_at(trainer, t);
     uint32_t n = (uint32_t)fqt_tensor_bytes(&network->model, t);
     for (uint32_t i = 0; i < n; i++) {
@@ -474,13 +514,12 @@ static void estimate_by_nodes(struct query *query) {
     const struct fqt_model *model = model_of(trainer);
     uint32_t t = query->l + 1;
     run(trainer, query->l, t, false);
-    uint8_t *nodes = trainer->aside + aside_at(model, t, query->l);
+    uint8_t *nodes = trainer->base.arena + trainer->offsets[0];
     memcpy(nodes, feature_at(trainer, t), (size_t)fqt_tensor_bytes(model, t));
     query->nodes = nodes;
     for (uint32_t q = 0; q < trainer->config.queries; q++) {
         trainer->differences[q] = difference_of(query, query_key(query, q), loss_by_nodes);
     }
-    put_back(trainer, query->l);
     float scale = fqt_tensor_values(trainer->base.network, t).scale;
     float unit = estimate_unit(&trainer->config, trainer->config.node_step, scale);
     float m = unit / fqt_tensor_error_scale(trainer->base.network, t);
@@ -524,7 +563,7 @@ static struct block choose_block(const struct fqt_zeroth_trainer *trainer, uint3
     return block;
 }
 
-/* Adds to the gradients of layer l, whose inputs are in their places. */
+/* Adds to the gradients of layer l, whose inputs are in their places and stay there. */
 static void estimate(struct fqt_zeroth_trainer *trainer, uint32_t l, uint32_t label, uint32_t loss, int32_t rate) {
     const struct fqt_trainer *base = &trainer->base;
     struct query query = {
@@ -549,20 +588,17 @@ static void estimate(struct fqt_zeroth_trainer *trainer, uint32_t l, uint32_t la
     fqt_tell_gradients(base, l);
 }
 
-/* The gradients of all trained layers, from the first to the last: one arena serves, because each starts again from
- * what was put aside. */
+/* The gradients of all trained layers, from the first to the last, which leaves the inputs of each in its turn. */
 static void estimate_all(struct fqt_zeroth_trainer *trainer, uint32_t first, uint32_t label, uint32_t loss) {
     const struct fqt_train_config *config = &trainer->base.config;
     int32_t rate = fqt_update_rate(loss, trainer->base.loss_max, config->lambda_min, config->lambda_max);
     uint32_t n_layers = model_of(trainer)->header->n_layers;
     for (uint32_t l = first; l < n_layers;) {
-        put_back(trainer, l);
         estimate(trainer, l, label, loss, rate);
         uint32_t next = next_trained(model_of(trainer), l + 1);
         if (next < n_layers) {
-            put_back(trainer, l);
             run(trainer, l, next, false);
-            put_aside(trainer, next);
+            begin_stage(trainer, stage_of(model_of(trainer), &trainer->config, next), n_layers);
         }
         l = next;
     }
@@ -575,10 +611,12 @@ enum fqt_status fqt_zeroth_sample(struct fqt_zeroth_trainer *trainer, const uint
         return status;
     }
     trainer->base.sample = sample;
+    uint32_t n_layers = model_of(trainer)->header->n_layers;
     uint32_t first = next_trained(model_of(trainer), 0);
+    begin_stage(trainer, (struct stage){0, false}, first);
     run(trainer, 0, first, true);
-    put_aside(trainer, first);
-    run(trainer, first, model_of(trainer)->header->n_layers, true);
+    begin_stage(trainer, stage_of(model_of(trainer), &trainer->config, first), n_layers);
+    run(trainer, first, n_layers, true);
     struct fqt_loss loss = loss_of_logits(trainer, label);
     trainer->base.loss_max = loss.loss > trainer->base.loss_max ? loss.loss : trainer->base.loss_max;
     fqt_trainer_tell(&trainer->base, FQT_EVENT_LOSS, 0, &loss, sizeof loss);
