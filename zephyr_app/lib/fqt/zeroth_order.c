@@ -173,7 +173,7 @@ static struct stage stage_of(const struct fqt_model *model, const struct fqt_zer
 }
 
 static uint64_t arena_size(const struct fqt_model *model, const struct fqt_zeroth_config *config) {
-    uint32_t offsets[FQT_MAX_LAYERS + 1];
+    uint32_t offsets[model->header->n_tensors]; /* at most 256: as few as the model has, for small stacks */
     struct layout layout = {model, offsets, 0};
     uint32_t n_layers = model->header->n_layers;
     uint32_t first = next_trained(model, 0);

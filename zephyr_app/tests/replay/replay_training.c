@@ -14,10 +14,9 @@
 struct training {
     struct fqt_model model;
     struct fqt_network network;
-    bool zeroth; /* without back-propagation */
-    struct fqt_zeroth_trainer zeroth_trainer;
-    struct fqt_trainer own_trainer;
-    struct fqt_trainer *trainer; /* of the two the one that runs */
+    bool zeroth;                              /* without back-propagation */
+    struct fqt_zeroth_trainer zeroth_trainer; /* with back-propagation its base alone */
+    struct fqt_trainer *trainer;
     const uint8_t *samples;
     const int32_t *labels;
     uint32_t n_samples;
@@ -77,6 +76,7 @@ static bool set_up(struct replay_run *run, struct training *t) {
         .seed = numbers[1],
         .sparse_last = numbers[4] != 0,
     };
+    t->trainer = &t->zeroth_trainer.base;
     enum fqt_status status = FQT_ERROR_ARGUMENT;
     if (t->n_samples > 0) {
         status = fqt_network_init(&t->network, &t->model, FQT_TRAINING, network_memory, network_size);
@@ -84,9 +84,8 @@ static bool set_up(struct replay_run *run, struct training *t) {
     if (status == FQT_OK && t->zeroth) {
         status = fqt_zeroth_init(&t->zeroth_trainer, &t->network, &config, &zeroth, trainer_memory, trainer_size);
     } else if (status == FQT_OK) {
-        status = fqt_trainer_init(&t->own_trainer, &t->network, &config, trainer_memory, trainer_size);
+        status = fqt_trainer_init(t->trainer, &t->network, &config, trainer_memory, trainer_size);
     }
-    t->trainer = t->zeroth ? &t->zeroth_trainer.base : &t->own_trainer;
     run->malformed = run->malformed || status != FQT_OK;
     return replay_ready(run);
 }
