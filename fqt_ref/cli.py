@@ -43,13 +43,20 @@ def fqt() -> None:
 @click.option("--lambda-max", default=1.0, show_default=True, callback=fraction, help="Greatest share of channels updated.")
 @click.option("--sparse-last", is_flag=True, help="Apply sparse updates to the loss layer too.")
 @optimizer_options
+@click.option("--zeroth", type=int, metavar="QUERIES", help="Train without back-propagation: so many queries a layer and sample.")
+@click.option("--first-node", default=0, show_default=True, help="--zeroth: layers from here on are estimated by nodes, others by weights.")
+@click.option("--weight-step", default=1, show_default=True, help="--zeroth: perturbation of weights, in steps of their grid.")
+@click.option("--bias-step", default=1, show_default=True, help="--zeroth: perturbation of biases, in steps of the output's grid; 0: none.")
+@click.option("--node-step", default=5, show_default=True, help="--zeroth: perturbation of outputs, in steps of their grid.")
+@click.option("--one-sided", is_flag=True, help="--zeroth: compare with the loss as it is, not with that of the opposite perturbation.")
+@click.option("--exact-last", is_flag=True, help="--zeroth: the layer that makes the logits takes their error as it is.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--plot", type=FILE, help="Draw loss and accuracy into this PNG (extra: plot).")
 @click.option("-o", "--output", type=FILE, required=True, help="Model file to write.")
 @json_option
 def train(
     data, data_dir, network, config, source, train_last, epochs, batch_size, learning_rate, lambda_min, lambda_max, sparse_last, optimizer,
-    momentum, real_weights, seed, plot, output, as_json,
+    momentum, real_weights, zeroth, first_node, weight_step, bias_step, node_step, one_sided, exact_last, seed, plot, output, as_json,
 ) -> None:  # fmt: skip
     """Train a network and write it to a model file. Ctrl-C stops early and keeps what was learnt.
 
@@ -61,6 +68,7 @@ def train(
     from fqt_ref.network import network_of
     from fqt_ref.train_step import train_config
     from fqt_ref.training import check_fits, check_run, fresh_network, train_epochs
+    from fqt_ref.zeroth_order import zeroth_config
 
     settings = train_config(batch_size, learning_rate, lambda_min, lambda_max, sparse_last, seed, optimizer, momentum, real_weights)
     check_run(settings, epochs)
@@ -76,12 +84,19 @@ def train(
         check_fits(start, images)
         if train_last is not None:
             freeze(start, train_last)
-    model_file.check_batch(start, batch_size)
+    estimates = None
+    if zeroth is None:
+        model_file.check_batch(start, batch_size)
+    else:
+        if optimizer != NAMES[0]:
+            raise FqtError(f"--zeroth trains with {NAMES[0]}: leave --optimizer {optimizer} away")
+        estimates = zeroth_config(start, batch_size, zeroth, weight_step, bias_step, node_step, not one_sided, first_node, exact_last)
     say_if_slow()
     history, state, stopped = [], None, False
     with progress("training", epochs * len(images.train_x)) as advance:
         try:
-            for epoch, trained in train_epochs(start, images, settings, epochs, lambda n, loss: advance(n, f"loss {loss:.3f}")):
+            epochs_of = train_epochs(start, images, settings, epochs, lambda n, loss: advance(n, f"loss {loss:.3f}"), zeroth=estimates)
+            for epoch, trained in epochs_of:
                 history.append(epoch)
                 state = trained
                 say(f"epoch {epoch.epoch + 1}: loss {epoch.loss:.4f}, train {epoch.train_accuracy:.4f}, test {epoch.test_accuracy:.4f}")
@@ -179,14 +194,15 @@ def golden(only_check, golden_dir, as_json) -> None:
 @click.option("--networks", default=20, show_default=True, type=click.IntRange(1))
 @click.option("--steps", default=6, show_default=True, type=click.IntRange(1))
 @click.option("--seed", default=0, show_default=True)
+@click.option("--zeroth", is_flag=True, help="Train without back-propagation (SPEC.md 17).")
 @json_option
-def crosscheck(target, networks, steps, seed, as_json) -> None:
+def crosscheck(target, networks, steps, seed, zeroth, as_json) -> None:
     """Train random networks here and in the C library on a target, and compare every tensor of every step. Exit code 1 at a difference."""
     from fqt_ref.crosscheck import crosscheck as run
 
     say_if_slow()
     with progress(f"crosscheck on {target}", networks) as advance:
-        result = run(target, networks, steps, seed, advance)
+        result = run(target, networks, steps, seed, advance, zeroth)
     lines = [f"{target}: {result['networks']} networks, {result['steps']} steps each, {result['values_compared']} values compared, "
              f"{result['differences']} differences"]  # fmt: skip
     if result["first"]:

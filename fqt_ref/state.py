@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fqt_ref import train_step as ts
+from fqt_ref import zeroth_order as zo
 from fqt_ref.network import LOSS_MAX, SAMPLES, STEP, U8, State, grids, has_weights, momentum_of, parameters
 from fqt_ref.operators.views import carries, input_of, inputs, trains
 
@@ -118,6 +119,28 @@ def trace(state: State, config: ts.TrainConfig, samples: np.ndarray, labels: np.
         yield from trace_sample(state, config, samples[j], int(labels[j]))
         if state.counters[SAMPLES] == config.batch_size:
             ts.update(state, config)
+            yield from state_records(state)
+
+
+def gradient_records(state: State) -> Iterator[Record]:
+    """The gradients of all trained layers, quantized ones."""
+    for i, layer in enumerate(state.layers):
+        if trains(layer):
+            slot = state.layer_slots[i]
+            yield Record(GRADIENT, i, state.i32[slot.gradient : slot.gradient + slot.out * slot.fan_in].tobytes())
+            yield Record(BIAS_GRADIENT, i, state.i32[slot.bias_gradient : slot.bias_gradient + slot.out].tobytes())
+
+
+def zeroth_trace(
+    state: State, config: ts.TrainConfig, zeroth: zo.ZerothConfig, samples: np.ndarray, labels: np.ndarray, steps: int
+) -> Iterator[Record]:
+    """The same without back-propagation: losses and gradients of each step, the state after each update."""
+    for i in range(steps):
+        j = i % len(samples)
+        yield Record(LOSS, 0, np.array(zo.train_sample(state, config, zeroth, samples[j], int(labels[j])), "<u4").tobytes())
+        yield from gradient_records(state)
+        if state.counters[SAMPLES] == config.batch_size:
+            zo.update(state, config, zeroth)
             yield from state_records(state)
 
 

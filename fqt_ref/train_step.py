@@ -340,8 +340,8 @@ def forward_layer(state, i):
 
 
 @uncounted
-def loss_and_error(state, label):
-    """Loss (Q16) and prediction of the logits; writes the error at the logits and raises the largest loss seen."""
+def loss_of_logits(state, label):
+    """Loss (Q16) and prediction of the logits; writes the error at the logits."""
     last = state.tensors.size - 1
     tensor, slot = state.tensors[last], state.tensor_slots[last]
     exponents = state.moved[: slot.count]
@@ -349,6 +349,13 @@ def loss_and_error(state, label):
         loss, prediction = softmax_cross_entropy_u8(tensor.scale, feature_u8(state, last), label, error_i8(state, last), exponents)
     else:
         loss, prediction = softmax_cross_entropy_f32(feature_f32(state, last), label, error_f32(state, last), exponents)
+    return loss, prediction
+
+
+@uncounted
+def loss_and_error(state, label):
+    """The same, and raises the largest loss seen."""
+    loss, prediction = loss_of_logits(state, label)
     state.counters[LOSS_MAX] = max(state.counters[LOSS_MAX], loss)
     return loss, prediction
 
@@ -460,28 +467,34 @@ def backward(state, config, loss):
 
 
 @njit
+def update_quantized(state, config, i, error_scale):
+    """Eq. 5-8 for quantized layer i. error_scale: real value of 1 in the bias gradient."""
+    slot = state.layer_slots[i]
+    batch, rate, bits = state.counters[SAMPLES], config.learning_rate, slot.fraction_bits
+    key = random_key(config.seed, state.counters[STEP], i)
+    chosen = vector(state.i32, slot.chosen, slot.out)
+    weights = matrix(state.u8, slot.weights, slot.out, slot.fan_in)
+    gradient = matrix(state.i32, slot.gradient, slot.out, slot.fan_in)
+    moved = matrix(state.moved, 0, slot.out, slot.fan_in)
+    scales, zeros = scales_of(state, slot), zeros_of(state, slot)
+    how, range_rate, ranges = config.weight_range, config.range_rate, state.weight_ranges[slot.grid : slot.grid + slot.grids]
+    update_weights_u8(scales, zeros, how, range_rate, ranges, rate, batch, key, bits, weights, gradient, chosen, moved)
+    bias, bias_gradient = vector(state.i32, slot.bias, slot.out), vector(state.i32, slot.bias_gradient, slot.out)
+    update_bias_u8(error_scale, rate, batch, bias, bias_gradient)
+
+
+@njit
 def update_standardized(state, config, i):
     """Eq. 5-8 for layer i."""
     layer, slot = state.layers[i], state.layer_slots[i]
-    batch = state.counters[SAMPLES]
-    chosen = vector(state.i32, slot.chosen, slot.out)
     if is_quantized(state, layer):
-        key = random_key(config.seed, state.counters[STEP], i)
-        weights = matrix(state.u8, slot.weights, slot.out, slot.fan_in)
-        gradient = matrix(state.i32, slot.gradient, slot.out, slot.fan_in)
-        moved, bits = matrix(state.moved, 0, slot.out, slot.fan_in), slot.fraction_bits
-        scales, zeros = scales_of(state, slot), zeros_of(state, slot)
-        how, range_rate, ranges = config.weight_range, config.range_rate, state.weight_ranges[slot.grid : slot.grid + slot.grids]
-        rate = config.learning_rate
-        update_weights_u8(scales, zeros, how, range_rate, ranges, rate, batch, key, bits, weights, gradient, chosen, moved)
-        error_scale = error_scale_in_force(state.tensors[layer.output].error_scale)
-        bias, bias_gradient = vector(state.i32, slot.bias, slot.out), vector(state.i32, slot.bias_gradient, slot.out)
-        update_bias_u8(error_scale, config.learning_rate, batch, bias, bias_gradient)
+        update_quantized(state, config, i, error_scale_in_force(state.tensors[layer.output].error_scale))
     else:
+        chosen = vector(state.i32, slot.chosen, slot.out)
         weights_f32 = matrix(state.f32, slot.weights, slot.out, slot.fan_in)
         gradient_f32 = matrix(state.f32, slot.gradient, slot.out, slot.fan_in)
         bias_f32, bias_gradient_f32 = vector(state.f32, slot.bias, slot.out), vector(state.f32, slot.bias_gradient, slot.out)
-        update_f32(config.learning_rate, batch, weights_f32, bias_f32, gradient_f32, bias_gradient_f32, chosen)
+        update_f32(config.learning_rate, state.counters[SAMPLES], weights_f32, bias_f32, gradient_f32, bias_gradient_f32, chosen)
 
 
 @njit
@@ -575,20 +588,24 @@ def adapt_range(state, i):
 
 
 @njit
-def update(state, config):
-    """The end of a minibatch: weights, then scales, then derived values (SPEC.md 6-8)."""
+def observed_ranges(state):
+    """What adapt_range() says of each layer's output: float32[L, 3] and zero points, int64[L]; 0 where nothing adapts."""
     count = state.layers.size
     ranges = np.zeros((count, 3), np.float32)
     zeros = np.zeros(count, np.int64)
-    observed = np.zeros(count + 1, np.float32)
     for i in range(count):
-        observe_errors(state, i, observed)
         if state.tensors[i + 1].flagset & TENSOR_ADAPTIVE != 0:
             ranges[i, 0], ranges[i, 1], ranges[i, 2], zeros[i] = adapt_range(state, i)
-    for i in range(count):
-        if trains(state.layers[i]):
-            update_layer(state, config, i)
-    for t in range(count + 1):
+    return ranges, zeros
+
+
+@njit
+def end_minibatch(state, observed, ranges, zeros):
+    """Scales move (SPEC.md 8), derived values follow, the next minibatch begins.
+
+    observed: float32[T], R of each tensor; ranges, zeros: of observed_ranges(), before the weights moved.
+    """
+    for t in range(state.tensors.size):
         tensor = state.tensors[t]
         if tensor.type == U8:
             tensor.error_scale = update_error_scale(tensor.error_scale, observed[t])
@@ -596,6 +613,19 @@ def update(state, config):
             tensor.lo, tensor.hi, tensor.scale, tensor.zero = ranges[t - 1, 0], ranges[t - 1, 1], ranges[t - 1, 2], zeros[t - 1]
     state.counters[STEP] += 1
     prepare(state, False)
+
+
+@njit
+def update(state, config):
+    """The end of a minibatch: weights, then scales, then derived values (SPEC.md 6-8)."""
+    observed = np.zeros(state.tensors.size, np.float32)
+    for i in range(state.layers.size):
+        observe_errors(state, i, observed)
+    ranges, zeros = observed_ranges(state)
+    for i in range(state.layers.size):
+        if trains(state.layers[i]):
+            update_layer(state, config, i)
+    end_minibatch(state, observed, ranges, zeros)
 
 
 @njit

@@ -9,6 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from fqt_ref import train_step as ts
+from fqt_ref import zeroth_order as zo
 from fqt_ref.arithmetic import sample_order
 from fqt_ref.datasets import Dataset
 from fqt_ref.errors import FqtError
@@ -84,16 +85,19 @@ def train_epochs(
     epochs: int,
     advance: Callable[[int, float], None] = lambda n, loss: None,
     threads: int = 1,
+    zeroth: zo.ZerothConfig | None = None,
 ) -> Iterator[tuple[Epoch, State]]:
     """Train epoch by epoch; yields each epoch's figures and the state (valid until the next one). Frozen layers run once per sample.
 
-    advance(samples, mean loss) is called after each piece. Raises FqtError for a batch size out of bounds, data that
-    does not fit or has no training part.
+    zeroth: of zeroth_config(), to train without back-propagation. advance(samples, mean loss) is called after each piece.
+    Raises FqtError for a batch size out of bounds, data that does not fit or has no training part.
     """
-    check_batch(network, config.batch_size)
+    if zeroth is None:
+        check_batch(network, config.batch_size)
     check_trains(data)
     check_fits(network, data)
-    state = prepared_state(network, config)
+    state = prepared_state(network, config) if zeroth is None else zo.prepared_state(network, config, zeroth)
+    piece_size = PIECE if zeroth is None else max(1, PIECE // zeroth.queries)  # each query costs two forward passes a layer
     entry = entry_of(network)
     samples, test_samples = (frozen_features(state, flat(images), entry, threads) for images in (data.train_x, data.test_x))
     state.counters[ENTRY] = entry
@@ -102,12 +106,18 @@ def train_epochs(
         start = perf_counter()
         order = sample_order(config.seed, epoch, len(samples))
         losses, predictions = np.zeros(len(order), np.int64), np.zeros(len(order), np.int64)
-        for at in range(0, len(order), PIECE):
-            piece = slice(at, at + PIECE)
-            ts.train(state, config, samples, labels, order[piece], losses[piece], predictions[piece])
+        for at in range(0, len(order), piece_size):
+            piece = slice(at, at + piece_size)
+            if zeroth is None:
+                ts.train(state, config, samples, labels, order[piece], losses[piece], predictions[piece])
+            else:
+                zo.train(state, config, zeroth, samples, labels, order[piece], losses[piece], predictions[piece])
             advance(len(order[piece]), losses[piece].mean() / 65536)
         if state.counters[SAMPLES] > 0:
-            ts.update(state, config)
+            if zeroth is None:
+                ts.update(state, config)
+            else:
+                zo.update(state, config, zeroth)
         accuracy = float(np.mean(predictions == labels[order]))
         test = evaluate(state, test_samples, data.test_y, threads)
         yield Epoch(epoch, float(losses.mean() / 65536), accuracy, test, perf_counter() - start), state

@@ -1204,6 +1204,153 @@ class Trainer:
         return results, checksums
 
 
+# ---- 17. Training without back-propagation ----
+
+
+class ZerothTrainer(Trainer):
+    """The same network trained by differences of losses. zeroth: the seven numbers of kinds 102 and 103."""
+
+    def __init__(self, zeroth, *args):
+        self.N, self.weight_step, self.bias_step, self.node_step, self.antithetic, self.first_node, self.exact_last = map(int, zeroth)
+        super().__init__(*args)
+
+    def record(self, kind, index, values, types):
+        if kind != 1:  # of the outputs of layers nothing is recorded
+            super().record(kind, index, values, types)
+
+    def method(self, i):
+        if self.exact_last and i == len(self.layers) - 1:
+            return "exact"
+        return "nodes" if i >= self.first_node else "weights"
+
+    def bits(self, i):
+        return fraction_bits(self.N, self.batch_size) if self.method(i) == "weights" else super().bits(i)
+
+    def unit(self, i, sigma):
+        f = 2 if self.antithetic else 1
+        return (f32(1) / (f32(f * sigma) * (f32(self.N) * f32(65536)))) / self.tensors[i + 1].scale if sigma else f32(0)
+
+    def signs(self, i, q):
+        """u of a query, as a function."""
+        k = word(key(self.seed, self.step, 0x30000 + i), self.samples * self.N + q)
+        return lambda j: 1 if (word(k, j // 32) >> j % 32) & 1 else -1
+
+    def kept(self, i, rate):
+        """Whether a channel is kept, as a function."""
+        C = len(self.layers[i].bias)
+        exempt = i == self.last_weighted and not self.sparse_last
+        k = C if exempt else max(1, (rate * C) >> 12)
+        first = (word(key(self.seed, self.step, 0x40000 + i), self.samples) * C) >> 32
+        return lambda co: co in [(first + j) % C for j in range(k)]
+
+    def loss_at(self, logits, label):
+        if self.quantized(len(self.layers) - 1):
+            return softmax_u8(label, self.tensors[-1].scale, logits)
+        return softmax_f32(label, logits)
+
+    def loss_with(self, sample, label, changed, y=None):
+        """Loss of a whole forward pass with other parameters (changed: layer, weights, bias) or another output y of a layer."""
+        features = [list(sample)]
+        for i, layer in enumerate(self.layers):
+            if changed[0] == i and y is not None:
+                features.append(y)
+                continue
+            own = layer.weights, layer.bias
+            if changed[0] == i:
+                layer.weights, layer.bias = changed[1:]
+            features.append(self.forward_layer(i, features[layer.input], features[layer.input2])[0])
+            layer.weights, layer.bias = own
+        return self.loss_at(features[-1], label)[1]
+
+    def differences(self, loss_along, loss):
+        """d of each query. loss_along(q, direction)."""
+        found = []
+        for q in range(self.N):
+            other = loss_along(q, -1) if self.antithetic else loss
+            found.append(clamp(loss_along(q, 1) - other, -32385, 32385))
+        return found
+
+    def by_weights(self, i, kept, sample, label, loss):
+        layer, n = self.layers[i], len(self.layers[i].weights)
+        fan_in = n // len(layer.bias)
+        delta = rescale(self.bias_step, self.tensors[i + 1].scale * f32(1048576), NEAREST)
+
+        def loss_along(q, direction):
+            u = self.signs(i, q)
+            w = [clamp(v + direction * self.weight_step * u(j), 0, 255) if kept(j // fan_in) else v for j, v in enumerate(layer.weights)]
+            limit = 2**30 - 1
+            b = [clamp(v + direction * delta * u(n + co), -limit, limit) if kept(co) else v for co, v in enumerate(layer.bias)]
+            return self.loss_with(sample, label, (i, w, b))
+
+        for q, d in enumerate(self.differences(loss_along, loss)):
+            u = self.signs(i, q)
+            self.G[i] = [g + u(j) * d * 2 ** self.bits(i) * kept(j // fan_in) for j, g in enumerate(self.G[i])]
+            if self.bias_step:
+                self.G_b[i] = [g + u(n + co) * d * kept(co) for co, g in enumerate(self.G_b[i])]
+
+    def by_nodes(self, i, kept, sample, label, loss):
+        y, ty, C = self.load(FEATURE, i + 1), self.tensors[i + 1], len(self.layers[i].bias)
+        lowest, highest = passing_limits(ty.act, ty.scale, ty.zero)
+        lower, upper = output_limits(ty.act, ty.scale, ty.zero)
+        moves = [lowest < v < highest and kept(j % C) for j, v in enumerate(y)]
+
+        def loss_along(q, direction):
+            u = self.signs(i, q)
+            step = direction * self.node_step
+            other = [clamp(v + step * u(j), lower, upper) if moves[j] else v for j, v in enumerate(y)]
+            return self.loss_with(sample, label, (i,), other)
+
+        d = self.differences(loss_along, loss)
+        u = [self.signs(i, q) for q in range(self.N)]
+        S = [sum(u[q](j) * d[q] for q in range(self.N)) if moves[j] else 0 for j in range(len(y))]
+        m = self.unit(i, self.node_step) / in_force(ty.error_scale)
+        self.largest[i] = max([self.largest.get(i, 0)] + [abs(v) for v in S])
+        return [clamp(requantize(v, m), -127, 127) if moves[j] else 0 for j, v in enumerate(S)]
+
+    def train_sample(self, sample, label):
+        logits = self.forward(sample)
+        e, loss, prediction = self.loss_at(logits, label)
+        self.loss_max = max(self.loss_max, loss)
+        rate = update_rate(loss, self.loss_max, self.lmin, self.lmax)
+        self.record(2, 0, [loss, prediction], "I")
+        for i, layer in enumerate(self.layers):
+            if layer.trains:
+                kept = self.kept(i, rate)
+                self.chosen[i] = [c + kept(co) for co, c in enumerate(self.chosen[i])]
+                if self.method(i) == "weights":
+                    self.by_weights(i, kept, sample, label, loss)
+                else:
+                    exact = [v if kept(j % len(layer.bias)) else 0 for j, v in enumerate(e)]
+                    error = exact if self.method(i) == "exact" else self.by_nodes(i, kept, sample, label, loss)
+                    x = self.load(FEATURE, layer.input)
+                    self.G[i], self.G_b[i] = conv2d_backward_weight_u8(
+                        self.geometry(i), self.tensors[layer.input].zero, self.bits(i), error, x, self.G[i], self.G_b[i])  # fmt: skip
+                self.record(5, i, self.G[i], "i")
+                self.record(6, i, self.G_b[i], "i")
+        self.samples += 1
+        return loss, prediction
+
+    def clear(self):
+        super().clear()
+        self.largest = {}  # of a layer by nodes: largest |S|
+
+    def observed_errors(self):
+        found = {}
+        for i, most in self.largest.items():
+            t = i + 1
+            while t in self.last_reader and self.layers[self.last_reader[t]].op == MAX_POOL2D:
+                t = self.last_reader[t] + 1
+            if t < len(self.layers):
+                found[t] = (f32(most) * self.unit(i, self.node_step)) / f32(127)
+        return found
+
+    def update_layer(self, i):
+        bias, G_b = self.layers[i].bias, self.G_b[i]
+        super().update_layer(i)
+        if self.method(i) == "weights":
+            self.layers[i].bias = update_bias_u8(self.samples, self.unit(i, self.bias_step), self.lr, bias, G_b)
+
+
 # ---- 12. Golden file ----
 
 

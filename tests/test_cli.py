@@ -234,3 +234,17 @@ def test_crosscheck_reports_counts():
     assert (result["networks"], result["steps"], result["differences"]) == (2, 2, 0)
     assert result["values_compared"] > 100
     assert "target 'z80'" in refused("crosscheck", "--target", "z80")
+
+
+def test_trains_without_back_propagation(tmp_path):
+    done = fqt("train", *SMALL, "--zeroth", 4, "--json", "-o", tmp_path / "m.fqt")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["test_accuracy"] > 0.5
+    assert model_file.read(tmp_path / "m.fqt").name == "digits-mlp"
+
+
+def test_estimates_that_cannot_be_are_refused(tmp_path):
+    assert "queries 0 is not in" in refused("train", *SMALL, "--zeroth", 0, "-o", tmp_path / "m.fqt")
+    line = refused("train", *SMALL, "--zeroth", 2, "--config", "float32", "-o", tmp_path / "m.fqt")
+    assert "only quantized layers train without back-propagation" in line
+    assert not (tmp_path / "m.fqt").exists()

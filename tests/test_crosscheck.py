@@ -31,6 +31,19 @@ def test_random_networks_agree(target, networks):
     assert (result["networks"], result["differences"], result["first"]) == (networks, 0, None)
 
 
+@pytest.mark.parametrize(("target", "networks"), [("host", 40), *((core, 5) for core in CORES)])
+def test_random_networks_agree_without_back_propagation(target, networks):
+    require(target)
+    result = cross.crosscheck(target, networks, 4, seed=20261123, zeroth=True)
+    assert (result["networks"], result["differences"], result["first"]) == (networks, 0, None)
+
+
+@pytest.mark.parametrize("index", range(40))
+def test_engine_equals_slow_twin_without_back_propagation(index):
+    case = cross.random_zeroth_case(20261124, index, 4)
+    assert zeroth_twin_trace(case) == case.expected[0].tobytes(), case.name
+
+
 @pytest.mark.parametrize("target", list(device.TARGETS))
 def test_golden_vectors_agree(target):
     require(target)
@@ -53,6 +66,16 @@ def twin_trace(case):
     model, numbers, rate, samples, labels = case.inputs
     batch, seed, lmin, lmax, last, _, steps = map(int, numbers)
     trainer = naive.Trainer(*naive.read_model(model.tobytes()), batch, rate[0], seed, lmin, lmax, bool(last))
+    trainer.records = []
+    trainer.run([[int(v) for v in sample] for sample in samples], [int(label) for label in labels], steps)
+    return naive.trace_bytes(trainer.records)
+
+
+def zeroth_twin_trace(case):
+    """The same without back-propagation."""
+    model, numbers, rate, samples, labels, zeroth = case.inputs
+    batch, seed, lmin, lmax, last, _, steps = map(int, numbers)
+    trainer = naive.ZerothTrainer(zeroth, *naive.read_model(model.tobytes()), batch, rate[0], seed, lmin, lmax, bool(last))
     trainer.records = []
     trainer.run([[int(v) for v in sample] for sample in samples], [int(label) for label in labels], steps)
     return naive.trace_bytes(trainer.records)

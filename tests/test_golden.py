@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine's golden vectors against the slow twins of naive.py, and against the files in golden/."""
 
+import itertools
 import subprocess
 import sys
 
@@ -128,6 +129,17 @@ def test_small_trajectory_equals_slow_twin():
     results, checksums = naive_trainer(case).run([values(s) for s in case.inputs[3]], values(case.inputs[4]), 48)
     assert results == case.expected[0].reshape(-1)[:96].tolist()
     assert checksums == case.expected[1][: 48 // steps.BATCH].tolist()
+
+
+def test_start_of_zeroth_trajectories_equals_slow_twin():
+    cases = [case for _, case in itertools.islice(steps.zeroth_cases(), 4)]  # of the smallest network
+    for case in cases:
+        batch, seed, lmin, lmax, last = (int(v) for v in case.inputs[1][:5])
+        tables = naive.read_model(case.inputs[0].tobytes())
+        trainer = naive.ZerothTrainer(case.inputs[5], *tables, batch, case.inputs[2][0], seed, lmin, lmax, bool(last))
+        results, checksums = trainer.run([values(s) for s in case.inputs[3]], values(case.inputs[4]), 16)
+        assert results == case.expected[0].reshape(-1)[:32].tolist(), case.name
+        assert checksums == case.expected[1][: 16 // steps.BATCH].tolist(), case.name
 
 
 @pytest.fixture(scope="module")

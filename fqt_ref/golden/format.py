@@ -62,6 +62,8 @@ KINDS = {
     "depthwise_conv2d_backward_weight_f32": 95,
     "trajectory": 100,
     "trace": 101,
+    "zeroth_trajectory": 102,
+    "zeroth_trace": 103,
     "model_error": 110,
 }
 

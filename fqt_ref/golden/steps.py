@@ -8,18 +8,20 @@ import numpy as np
 
 from fqt_ref import model_file
 from fqt_ref import train_step as ts
+from fqt_ref import zeroth_order as zo
 from fqt_ref.build import build_network
 from fqt_ref.datasets import load
 from fqt_ref.golden.format import Case
 from fqt_ref.models.describe import graph_of
 from fqt_ref.models.digits_graph import digits_graph
 from fqt_ref.network import SAMPLES, Network
-from fqt_ref.state import state_checksum, trace, trace_bytes
+from fqt_ref.state import state_checksum, trace, trace_bytes, zeroth_trace
 from fqt_ref.training import CALIBRATION_SAMPLES, flat, fresh_network, prepared_state
 from fqt_ref.training_plan import plan_network
 
 CONFIGS = ("uint8", "mixed", "float32")
 TRAJECTORY_STEPS = 240
+ZEROTH_STEPS = 96
 BATCH = 8
 
 
@@ -53,6 +55,33 @@ def trajectory_case(name: str, network: Network, config: ts.TrainConfig, samples
             checksums.append(state_checksum(state))
     expected = [np.array(results, np.uint32), np.array(checksums, np.uint32)]
     return Case("trajectory", name, setup_arrays(network, config, samples, labels, steps), expected)
+
+
+def zeroth_arrays(network: Network, config: ts.TrainConfig, zeroth: zo.ZerothConfig, samples, labels, steps: int) -> list[np.ndarray]:
+    """The inputs of the same without back-propagation."""
+    return [*setup_arrays(network, config, samples, labels, steps), np.array(zeroth, np.uint32)]
+
+
+def zeroth_trace_case(name: str, network: Network, config: ts.TrainConfig, zeroth: zo.ZerothConfig, samples, labels, steps: int) -> Case:
+    """Gradients of every step and the state after each update. samples: uint8[n, h * w * c]."""
+    stream = trace_bytes(zeroth_trace(zo.prepared_state(network, config, zeroth), config, zeroth, samples, labels, steps))
+    inputs = zeroth_arrays(network, config, zeroth, samples, labels, steps)
+    return Case("zeroth_trace", name, inputs, [np.frombuffer(stream, np.uint8)])
+
+
+def zeroth_trajectory_case(
+    name: str, network: Network, config: ts.TrainConfig, zeroth: zo.ZerothConfig, samples, labels, steps: int
+) -> Case:
+    """Loss and prediction of each step, a checksum of all state after each update. samples: uint8[n, h * w * c]."""
+    state = zo.prepared_state(network, config, zeroth)
+    results, checksums = [], []
+    for i in range(steps):
+        results.append(zo.train_sample(state, config, zeroth, samples[i % len(samples)], int(labels[i % len(samples)])))
+        if state.counters[SAMPLES] == config.batch_size:
+            zo.update(state, config, zeroth)
+            checksums.append(state_checksum(state))
+    expected = [np.array(results, np.uint32), np.array(checksums, np.uint32)]
+    return Case("zeroth_trajectory", name, zeroth_arrays(network, config, zeroth, samples, labels, steps), expected)
 
 
 def trajectories(only: str = "") -> Iterator[tuple[str, Case]]:
@@ -96,11 +125,40 @@ def traces() -> Iterator[tuple[str, Case]]:
                 yield f"train_step_graph_{config}", graph_case(data, config, train_last, per_channel)
 
 
-def graph_case(data, config: str, train_last: int | None, per_channel: bool) -> Case:
-    """A trace of a residual network with every operator; with train_last 3 the first trained layer lies inside the residual block."""
+def zeroth_cases() -> Iterator[tuple[str, Case]]:
+    """Without back-propagation: by nodes, by weights, one-sided and sparse, the last layer exactly; the smallest for 16 KB machines."""
+    data = load("digits")
+    samples, labels = flat(data.train_x[:ZEROTH_STEPS]), data.train_y[:ZEROTH_STEPS]
+
+    def case(make, title, network, steps, lambda_min, **options):
+        settings = ts.train_config(BATCH, 0.003, lambda_min, 1.0, seed=12)
+        return make(title, network, settings, zo.zeroth_config(network, BATCH, **options), samples, labels, steps)
+
+    network = fresh_network("digits-mlp", "uint8", data, seed=2)
+    for title, lambda_min, options in (
+        ("by nodes", 1.0, {"first_node": 0}),
+        ("by weights", 1.0, {"first_node": 2}),
+        ("by both, one side, sparse", 0.5, {"first_node": 1, "antithetic": False}),
+        ("by nodes, last exactly", 1.0, {"first_node": 0, "exact_last": True}),
+    ):
+        yield "zeroth_order_small", case(zeroth_trajectory_case, title, network, ZEROTH_STEPS, lambda_min, queries=2, **options)
+    network = fresh_network("digits-cnn", "uint8", data, seed=1)
+    yield "zeroth_order", case(zeroth_trajectory_case, "digits-cnn by both", network, 2 * BATCH, 0.5, queries=2, first_node=2)
+    for title, first_node, per_channel in (("graph by nodes", 0, False), ("graph by weights, grid a channel", 255, True)):
+        network = graph_network(data, "uint8", None, per_channel)
+        yield "zeroth_order", case(zeroth_trace_case, title, network, BATCH, 0.5, queries=1, first_node=first_node)
+
+
+def graph_network(data, config: str, train_last: int | None, per_channel: bool) -> Network:
+    """A residual network with every operator; with train_last 3 the first trained layer lies inside the residual block."""
     graph = graph_of("digits-graph", digits_graph(data.train_x.shape[1:], data.classes), data.train_x.shape[1:])
     samples = data.train_x[:CALIBRATION_SAMPLES]
-    network = build_network(graph, config, samples, data.scale, data.zero, 3, train_last, per_channel=per_channel)
+    return build_network(graph, config, samples, data.scale, data.zero, 3, train_last, per_channel=per_channel)
+
+
+def graph_case(data, config: str, train_last: int | None, per_channel: bool) -> Case:
+    """A trace of that network."""
+    network = graph_network(data, config, train_last, per_channel)
     settings = ts.train_config(2, 0.01, 0.5, 1.0, seed=5)
     title = f"{config}, last {train_last}, {'grid a channel' if per_channel else 'one grid'}"
     return trace_case(title, network, settings, flat(data.train_x[:3]), data.train_y[:3], 4)
@@ -187,6 +245,6 @@ def error_of(data: bytes) -> int:
 def step_files() -> dict[str, list[Case]]:
     """Golden cases by file name."""
     files: dict[str, list[Case]] = {"model_errors": list(model_errors())}
-    for name, case in [*traces(), *trajectories()]:
+    for name, case in [*traces(), *trajectories(), *zeroth_cases()]:
         files.setdefault(name, []).append(case)
     return files

@@ -12,9 +12,50 @@ extern const uint8_t embedded_samples[], embedded_samples_end[];
 
 static struct fqt_model model;
 static struct fqt_network network;
-static struct fqt_trainer trainer;
 static struct sample_set samples;
 static bool ready;
+
+/* ---- The trainer that Kconfig chose ---- */
+
+#ifdef CONFIG_FQT_APP_ZEROTH_ORDER
+
+static struct fqt_zeroth_trainer zeroth_trainer;
+static struct fqt_trainer *const trainer = &zeroth_trainer.base;
+
+static size_t trainer_memory_size(void) {
+    return fqt_zeroth_memory_size(&model, &settings_estimates);
+}
+
+static enum fqt_status trainer_init(void) {
+    return fqt_zeroth_init(&zeroth_trainer, &network, &settings_hyperparameters, &settings_estimates,
+                           settings_trainer.bytes, settings_trainer.size);
+}
+
+static enum fqt_status train_step(const uint8_t *sample, uint32_t label, struct fqt_loss *loss) {
+    return fqt_zeroth_step(&zeroth_trainer, sample, label, loss);
+}
+
+#else
+
+static struct fqt_trainer own_trainer;
+static struct fqt_trainer *const trainer = &own_trainer;
+
+static size_t trainer_memory_size(void) {
+    return fqt_trainer_memory_size(&model);
+}
+
+static enum fqt_status trainer_init(void) {
+    return fqt_trainer_init(trainer, &network, &settings_hyperparameters, settings_trainer.bytes,
+                            settings_trainer.size);
+}
+
+static enum fqt_status train_step(const uint8_t *sample, uint32_t label, struct fqt_loss *loss) {
+    return fqt_train_step(trainer, sample, label, loss);
+}
+
+#endif
+
+/* ---- Init ---- */
 
 static bool enough(const char *option, size_t needed, size_t given) {
     console_print("fqt: memory %s %u of %u bytes", option, (unsigned int)needed, (unsigned int)given);
@@ -50,7 +91,7 @@ static bool open_files(void) {
 /* All of them, so that one build tells everything that is missing. */
 static bool memory_suffices(void) {
     bool network_fits = enough("NETWORK", fqt_network_memory_size(&model, FQT_TRAINING), settings_network.size);
-    bool trainer_fits = enough("TRAINER", fqt_trainer_memory_size(&model), settings_trainer.size);
+    bool trainer_fits = enough("TRAINER", trainer_memory_size(), settings_trainer.size);
     bool inference_fits = enough("INFERENCE", fqt_inference_arena_size(&model), settings_inference.size);
     bool queue_fits = enough("QUEUE", sizeof(struct sample) + samples.sample_bytes, settings_queue.size);
     return network_fits && trainer_fits && inference_fits && queue_fits;
@@ -63,11 +104,12 @@ bool learner_init(void) {
     enum fqt_status status =
         fqt_network_init(&network, &model, FQT_TRAINING, settings_network.bytes, settings_network.size);
     if (status == FQT_OK) {
-        status = fqt_trainer_init(&trainer, &network, &settings_hyperparameters, settings_trainer.bytes,
-                                  settings_trainer.size);
+        status = trainer_init();
     }
     if (status == FQT_ERROR_NOT_TRAINABLE) {
         console_print("fqt: error: no layer of the embedded model is trainable: deploy one that has some");
+    } else if (status == FQT_ERROR_UNSUPPORTED) {
+        console_print("fqt: error: only quantized layers learn without back-propagation: deploy a model with those");
     } else if (status == FQT_ERROR_BOUND) {
         console_print("fqt: error: sums of %d samples could overflow: lower CONFIG_FQT_APP_BATCH_SIZE",
                       (int)settings_hyperparameters.batch_size);
@@ -94,11 +136,11 @@ uint32_t learner_infer(const uint8_t *sample) {
 }
 
 enum fqt_status learner_train(const uint8_t *sample, uint32_t label, struct fqt_loss *loss) {
-    return fqt_train_step(&trainer, sample, label, loss);
+    return train_step(sample, label, loss);
 }
 
 void learner_update(void) {
-    (void)fqt_train_update(&trainer);
+    (void)fqt_train_update(trainer);
 }
 
 uint32_t learner_classes(void) {
@@ -106,13 +148,13 @@ uint32_t learner_classes(void) {
 }
 
 void learner_visit(fqt_observer *visit, void *user) {
-    fqt_trainer_visit(&trainer, visit, user);
+    fqt_trainer_visit(trainer, visit, user);
 }
 
 uint32_t learner_updates(void) {
-    return trainer.step;
+    return trainer->step;
 }
 
 uint32_t learner_checksum(void) {
-    return fqt_state_crc(&trainer);
+    return fqt_state_crc(trainer);
 }

@@ -23,3 +23,15 @@ const struct fqt_train_config settings_hyperparameters = {
     .seed = CONFIG_FQT_APP_SEED,
     .sparse_last = IS_ENABLED(CONFIG_FQT_APP_SPARSE_LAST),
 };
+
+#ifdef CONFIG_FQT_APP_ZEROTH_ORDER
+const struct fqt_zeroth_config settings_estimates = {
+    .queries = CONFIG_FQT_APP_QUERIES,
+    .weight_step = CONFIG_FQT_APP_WEIGHT_STEP,
+    .bias_step = CONFIG_FQT_APP_BIAS_STEP,
+    .node_step = CONFIG_FQT_APP_NODE_STEP,
+    .antithetic = IS_ENABLED(CONFIG_FQT_APP_ANTITHETIC),
+    .first_node = CONFIG_FQT_APP_FIRST_NODE,
+    .exact_last = IS_ENABLED(CONFIG_FQT_APP_EXACT_LAST),
+};
+#endif

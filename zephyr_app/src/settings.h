@@ -21,4 +21,7 @@ extern const struct settings_memory settings_network, settings_trainer, settings
 /** Of training. */
 extern const struct fqt_train_config settings_hyperparameters;
 
+/** Of training without back-propagation. */
+extern const struct fqt_zeroth_config settings_estimates;
+
 #endif

@@ -16,6 +16,8 @@
 #define FQT_ACC_LIMIT (1 << 28)             /**< biases and weight steps are within +- this */
 #define FQT_STREAM_INITIAL_WEIGHTS 0x10000u /**< random stream of a layer's initial weights, plus its index */
 #define FQT_STREAM_SAMPLE_ORDER 0x20000u    /**< random stream of the order of samples */
+#define FQT_STREAM_SIGNS 0x30000u           /**< random stream of a layer's perturbations, plus its index */
+#define FQT_STREAM_BLOCK 0x40000u           /**< random stream of a layer's kept channels, plus its index */
 
 /** A float32 multiplier as a 15-bit mantissa and two right shifts (SPEC.md 2.1). */
 struct fqt_requantizer {

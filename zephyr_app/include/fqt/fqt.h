@@ -18,5 +18,6 @@
 #include <fqt/standardized_sgd.h>
 #include <fqt/status.h>
 #include <fqt/train_step.h>
+#include <fqt/zeroth_order.h>
 
 #endif

@@ -40,6 +40,17 @@ enum fqt_event {
 /** Called with data that is valid during the call. index: of the layer or tensor. */
 typedef void fqt_observer(void *user, enum fqt_event kind, uint32_t index, const void *data, uint32_t bytes);
 
+struct fqt_trainer;
+
+/** How a trained quantized layer's sums count. */
+struct fqt_gradient_units {
+    int32_t fraction_bits; /**< low bits of its gradient that the residuals take (SPEC.md 6.1) */
+    float bias_scale;      /**< real value of 1 in its bias gradient */
+};
+
+/** Of layer l. */
+typedef struct fqt_gradient_units fqt_gradient_units_function(const struct fqt_trainer *trainer, uint32_t l);
+
 /** A network in training. Fill with fqt_trainer_init(); the fields are the library's. */
 struct fqt_trainer {
     struct fqt_network *network;
@@ -54,6 +65,7 @@ struct fqt_trainer {
     uint32_t samples;      /**< accumulated since the last update */
     fqt_observer *observe;
     void *observe_user;
+    fqt_gradient_units_function *units; /**< of the sums: what errors give, or estimates */
 };
 
 /** A share 0..1 of channels as Q12: fround(lambda * 4096). */

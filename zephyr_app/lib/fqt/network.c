@@ -228,10 +228,24 @@ static fqt_forward_function *const forward_functions[] = {
 #endif
 };
 
+void fqt_run_forward_pass(const struct fqt_forward_pass *pass) {
+    forward_functions[pass->network->model.layers[pass->l].op](pass);
+}
+
 void fqt_forward_layer(const struct fqt_network *network, uint32_t l, const void *x, const void *x2, void *y,
                        void *scratch, struct fqt_extremes *extremes) {
-    struct fqt_forward_pass pass = {network, l, x, x2, y, scratch, extremes};
-    forward_functions[network->model.layers[l].op](&pass);
+    struct fqt_forward_pass pass = {
+        .network = network,
+        .l = l,
+        .weights = fqt_layer_weights(network, l),
+        .bias = fqt_layer_bias(network, l),
+        .x = x,
+        .x2 = x2,
+        .y = y,
+        .scratch = scratch,
+        .extremes = extremes,
+    };
+    fqt_run_forward_pass(&pass);
 }
 
 /* Requantizers of the grids and bias_acc of the largest layer. */

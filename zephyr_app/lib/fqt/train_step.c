@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One sample through the network and back; the minibatch (SPEC.md section 7). A small machine that walks the table of
  * layers. */
-#include "carve.h"
+#include "minibatch.h"
 #include "operators/operator.h"
 
 #include <fqt/arithmetic.h>
@@ -13,31 +13,64 @@
 
 #include <string.h>
 
-static const struct fqt_backward_operator operators[] = {
+static fqt_gradient_function *const gradient_functions[] = {
 #if FQT_WITH_CONV2D
-    [FQT_CONV2D] = {fqt_conv2d_layer_gradient, fqt_conv2d_layer_backward, fqt_weights_unit},
+    [FQT_CONV2D] = fqt_conv2d_layer_gradient,
 #endif
 #if FQT_WITH_LINEAR
-    [FQT_LINEAR] = {fqt_linear_layer_gradient, fqt_linear_layer_backward, fqt_weights_unit},
-#endif
-#if FQT_WITH_MAX_POOL2D
-    [FQT_MAX_POOL2D] = {NULL, fqt_max_pool2d_layer_backward, NULL},
-#endif
-#if FQT_WITH_DEQUANTIZE
-    [FQT_DEQUANTIZE] = {NULL, fqt_dequantize_layer_backward, NULL},
+    [FQT_LINEAR] = fqt_linear_layer_gradient,
 #endif
 #if FQT_WITH_DEPTHWISE_CONV2D
-    [FQT_DEPTHWISE_CONV2D] = {fqt_depthwise_conv2d_layer_gradient, fqt_depthwise_conv2d_layer_backward,
-                              fqt_weights_unit},
+    [FQT_DEPTHWISE_CONV2D] = fqt_depthwise_conv2d_layer_gradient,
+#endif
+};
+
+static fqt_backward_function *const backward_functions[] = {
+#if FQT_WITH_CONV2D
+    [FQT_CONV2D] = fqt_conv2d_layer_backward,
+#endif
+#if FQT_WITH_LINEAR
+    [FQT_LINEAR] = fqt_linear_layer_backward,
+#endif
+#if FQT_WITH_MAX_POOL2D
+    [FQT_MAX_POOL2D] = fqt_max_pool2d_layer_backward,
+#endif
+#if FQT_WITH_DEQUANTIZE
+    [FQT_DEQUANTIZE] = fqt_dequantize_layer_backward,
+#endif
+#if FQT_WITH_DEPTHWISE_CONV2D
+    [FQT_DEPTHWISE_CONV2D] = fqt_depthwise_conv2d_layer_backward,
 #endif
 #if FQT_WITH_AVG_POOL2D
-    [FQT_AVG_POOL2D] = {NULL, fqt_avg_pool2d_layer_backward, fqt_avg_pool2d_unit},
+    [FQT_AVG_POOL2D] = fqt_avg_pool2d_layer_backward,
 #endif
 #if FQT_WITH_ADD
-    [FQT_ADD] = {NULL, fqt_add_layer_backward, fqt_output_unit},
+    [FQT_ADD] = fqt_add_layer_backward,
 #endif
 #if FQT_WITH_HARD_SWISH
-    [FQT_HARD_SWISH] = {NULL, fqt_hard_swish_layer_backward, fqt_output_unit},
+    [FQT_HARD_SWISH] = fqt_hard_swish_layer_backward,
+#endif
+};
+
+/* NULL where the output has no range of its own; as long as there are operators. */
+static fqt_unit_function *const unit_functions[FQT_HARD_SWISH + 1] = {
+#if FQT_WITH_CONV2D
+    [FQT_CONV2D] = fqt_weights_unit,
+#endif
+#if FQT_WITH_LINEAR
+    [FQT_LINEAR] = fqt_weights_unit,
+#endif
+#if FQT_WITH_DEPTHWISE_CONV2D
+    [FQT_DEPTHWISE_CONV2D] = fqt_weights_unit,
+#endif
+#if FQT_WITH_AVG_POOL2D
+    [FQT_AVG_POOL2D] = fqt_avg_pool2d_unit,
+#endif
+#if FQT_WITH_ADD
+    [FQT_ADD] = fqt_output_unit,
+#endif
+#if FQT_WITH_HARD_SWISH
+    [FQT_HARD_SWISH] = fqt_output_unit,
 #endif
 };
 
@@ -59,12 +92,11 @@ static bool is_quantized(const struct fqt_model *model, uint32_t l) {
     return !FQT_WITH_FLOAT32 || fqt_layer_type(model, l) == FQT_U8;
 }
 
-/* Number of weights of a layer that has some. */
-static uint32_t n_weights(const struct fqt_model *model, uint32_t l) {
+uint32_t fqt_layer_weight_count(const struct fqt_model *model, uint32_t l) {
     return fqt_layer_fan_in(model, l) * fqt_layer_outputs(model, l);
 }
 
-static int32_t n_positions(const struct fqt_model *model, uint32_t l) {
+int32_t fqt_layer_positions(const struct fqt_model *model, uint32_t l) {
     return (int32_t)model->tensors[l + 1].h * model->tensors[l + 1].w;
 }
 
@@ -79,7 +111,7 @@ static uint32_t last_weighted(const struct fqt_model *model) {
 /* Whether the range of layer l's output follows what its sums have been. */
 static bool adapts(const struct fqt_model *model, uint32_t l) {
     bool adaptive = (model->tensors[l + 1].flags & FQT_TENSOR_ADAPTIVE) != 0;
-    return adaptive && operators[model->layers[l].op].unit != NULL;
+    return adaptive && unit_functions[model->layers[l].op] != NULL;
 }
 
 /* Whether errors that layers have sent to tensor t set its error scale. The logits' is fixed, and max pooling passes
@@ -96,24 +128,15 @@ static uint32_t n_extremes(const struct fqt_model *model, uint32_t l) {
 
 /* ---- Layout ---- */
 
-/* What a minibatch adds up of a layer and its output; NULL where there is nothing to. */
-struct layer_sums {
-    void *gradient;                /* int32 or float [outputs][fan_in]; new weights during the update */
-    void *bias_gradient;           /* int32 or float [outputs]; new biases during the update */
-    int32_t *chosen;               /* [outputs]: samples that kept the channel */
-    struct fqt_extremes *extremes; /* of the accumulators, one a grid */
-    float *largest_error;          /* the R of its output (SPEC.md section 8) */
-};
-
 static void *take_if(bool wanted, struct carve *carve, uint64_t bytes) {
     return wanted ? carve_take(carve, bytes) : NULL;
 }
 
-static struct layer_sums take_sums(struct carve *carve, const struct fqt_model *model, uint32_t l) {
+static struct fqt_layer_sums take_sums(struct carve *carve, const struct fqt_model *model, uint32_t l) {
     bool trained = trains(model, l);
     uint64_t channels = 4ull * fqt_layer_outputs(model, l);
-    struct layer_sums sums;
-    sums.gradient = take_if(trained, carve, trained ? 4ull * n_weights(model, l) : 0);
+    struct fqt_layer_sums sums;
+    sums.gradient = take_if(trained, carve, trained ? 4ull * fqt_layer_weight_count(model, l) : 0);
     sums.bias_gradient = take_if(trained, carve, channels);
     sums.chosen = take_if(trained, carve, channels);
     sums.extremes = take_if(adapts(model, l), carve, n_extremes(model, l) * sizeof *sums.extremes);
@@ -122,7 +145,7 @@ static struct layer_sums take_sums(struct carve *carve, const struct fqt_model *
 }
 
 /* The places follow from the layers before: a few hundred steps against a table in RAM. */
-static struct layer_sums sums_of(const struct fqt_trainer *trainer, uint32_t l) {
+struct fqt_layer_sums fqt_sums_of(const struct fqt_trainer *trainer, uint32_t l) {
     struct carve carve = {trainer->sums, 0};
     for (uint32_t i = 0; i < l; i++) {
         take_sums(&carve, model_of(trainer), i);
@@ -130,7 +153,7 @@ static struct layer_sums sums_of(const struct fqt_trainer *trainer, uint32_t l) 
     return take_sums(&carve, model_of(trainer), l);
 }
 
-static uint64_t sums_size(const struct fqt_model *model) {
+uint64_t fqt_sums_size(const struct fqt_model *model) {
     struct carve carve = {NULL, 0};
     for (uint32_t l = 0; l < model->header->n_layers; l++) {
         take_sums(&carve, model, l);
@@ -152,7 +175,7 @@ static uint64_t scratch_size(const struct fqt_model *model) {
 /* Places all pieces of a trainer. */
 static void place(struct carve *carve, const struct fqt_model *model, struct fqt_trainer *trainer) {
     trainer->arena = carve_take(carve, model->header->training_arena);
-    trainer->sums = carve_take(carve, sums_size(model));
+    trainer->sums = carve_take(carve, fqt_sums_size(model));
     trainer->next = carve_take(carve, fqt_version_size(model));
     trainer->scratch = carve_take(carve, scratch_size(model));
 }
@@ -172,7 +195,7 @@ static void copy_version(void *user) {
     for (uint32_t l = 0; l < model->header->n_layers; l++) {
         if (trains(model, l)) {
             const struct fqt_layer_record *layer = &model->layers[l];
-            struct layer_sums sums = sums_of(trainer, l);
+            struct fqt_layer_sums sums = fqt_sums_of(trainer, l);
             const void *staged = sums.gradient;
             if (is_quantized(model, l)) {
                 staged = fqt_staged_weights(staged, (int32_t)layer->weight_bytes);
@@ -212,7 +235,7 @@ static void clear_minibatch(struct fqt_trainer *trainer) {
     const struct fqt_model *model = model_of(trainer);
     struct carve carve = {trainer->sums, 0};
     for (uint32_t l = 0; l < n_layers_of(trainer); l++) {
-        struct layer_sums sums = take_sums(&carve, model, l);
+        struct fqt_layer_sums sums = take_sums(&carve, model, l);
         for (uint32_t i = 0; sums.extremes != NULL && i < n_extremes(model, l); i++) {
             sums.extremes[i] = (struct fqt_extremes){INT32_MAX, INT32_MIN};
         }
@@ -224,38 +247,55 @@ static void clear_minibatch(struct fqt_trainer *trainer) {
             memset(sums.bias_gradient, 0, channels * 4);
             memset(sums.chosen, 0, channels * sizeof *sums.chosen);
             if (!is_quantized(model, l)) {
-                memset(sums.gradient, 0, (size_t)n_weights(model, l) * 4);
+                memset(sums.gradient, 0, (size_t)fqt_layer_weight_count(model, l) * 4);
             }
         }
     }
     trainer->samples = 0;
 }
 
-enum fqt_status fqt_trainer_init(struct fqt_trainer *trainer, struct fqt_network *network,
-                                 const struct fqt_train_config *config, void *memory, size_t size) {
-    if (trainer == NULL || network == NULL || config == NULL || memory == NULL || network->mode != FQT_TRAINING ||
-        (uintptr_t)memory % 4 != 0 || !config_is_valid(config)) {
+enum fqt_status fqt_trainer_check(const struct fqt_network *network, const struct fqt_train_config *config) {
+    if (network->mode != FQT_TRAINING || !config_is_valid(config)) {
         return FQT_ERROR_ARGUMENT;
     }
-    const struct fqt_model *model = &network->model;
-    if (!fqt_model_trains(model)) {
-        return FQT_ERROR_NOT_TRAINABLE;
+    return fqt_model_trains(&network->model) ? FQT_OK : FQT_ERROR_NOT_TRAINABLE;
+}
+
+void fqt_trainer_clear(struct fqt_trainer *trainer, struct fqt_network *network,
+                       const struct fqt_train_config *config) {
+    memset(trainer, 0, sizeof *trainer);
+    trainer->network = network;
+    trainer->config = *config;
+    trainer->units = fqt_error_gradient_units;
+}
+
+void fqt_trainer_begin(struct fqt_trainer *trainer) {
+    trainer->network->copy_version = copy_version;
+    trainer->network->trainer = trainer;
+    memset(trainer->sums, 0, (size_t)fqt_sums_size(model_of(trainer))); /* no residuals yet */
+    clear_minibatch(trainer);
+}
+
+enum fqt_status fqt_trainer_init(struct fqt_trainer *trainer, struct fqt_network *network,
+                                 const struct fqt_train_config *config, void *memory, size_t size) {
+    if (trainer == NULL || network == NULL || config == NULL || memory == NULL || (uintptr_t)memory % 4 != 0) {
+        return FQT_ERROR_ARGUMENT;
     }
+    enum fqt_status status = fqt_trainer_check(network, config);
+    if (status != FQT_OK) {
+        return status;
+    }
+    const struct fqt_model *model = &network->model;
     if (!gradients_fit(model, config->batch_size)) {
         return FQT_ERROR_BOUND;
     }
     if (size < fqt_trainer_memory_size(model)) {
         return FQT_ERROR_MEMORY;
     }
-    memset(trainer, 0, sizeof *trainer);
-    trainer->network = network;
-    trainer->config = *config;
+    fqt_trainer_clear(trainer, network, config);
     struct carve carve = {memory, 0};
     place(&carve, model, trainer);
-    network->copy_version = copy_version;
-    network->trainer = trainer;
-    memset(trainer->sums, 0, (size_t)sums_size(model)); /* no residuals yet */
-    clear_minibatch(trainer);
+    fqt_trainer_begin(trainer);
     return FQT_OK;
 }
 
@@ -266,8 +306,8 @@ void fqt_trainer_observe(struct fqt_trainer *trainer, fqt_observer *observe, voi
     trainer->observe_user = user;
 }
 
-static void tell(const struct fqt_trainer *trainer, enum fqt_event kind, uint32_t index, const void *data,
-                 uint64_t bytes) {
+void fqt_trainer_tell(const struct fqt_trainer *trainer, enum fqt_event kind, uint32_t index, const void *data,
+                      uint64_t bytes) {
     if (trainer->observe != NULL) {
         trainer->observe(trainer->observe_user, kind, index, data, (uint32_t)bytes);
     }
@@ -282,7 +322,8 @@ static void visit_layer(const struct fqt_trainer *trainer, uint32_t l, fqt_obser
         visit(user, FQT_EVENT_WEIGHT_GRID, l, fqt_layer_grids(network, l).scale, 8u * layer->grids);
     }
     if (trains(&network->model, l) && is_quantized(&network->model, l)) {
-        visit(user, FQT_EVENT_RESIDUALS, l, sums_of(trainer, l).gradient, n_weights(&network->model, l) * 4);
+        visit(user, FQT_EVENT_RESIDUALS, l, fqt_sums_of(trainer, l).gradient,
+              fqt_layer_weight_count(&network->model, l) * 4);
     }
 }
 
@@ -334,8 +375,8 @@ static void forward(struct fqt_trainer *trainer) {
         const struct fqt_layer_record *layer = &model_of(trainer)->layers[l];
         void *y = feature_at(trainer, l + 1);
         fqt_forward_layer(trainer->network, l, feature_at(trainer, layer->input), feature_at(trainer, layer->input2), y,
-                          trainer->scratch, sums_of(trainer, l).extremes);
-        tell(trainer, FQT_EVENT_OUTPUT, l, y, fqt_tensor_bytes(model_of(trainer), l + 1));
+                          trainer->scratch, fqt_sums_of(trainer, l).extremes);
+        fqt_trainer_tell(trainer, FQT_EVENT_OUTPUT, l, y, fqt_tensor_bytes(model_of(trainer), l + 1));
     }
 }
 
@@ -354,9 +395,16 @@ static struct fqt_loss loss_and_error(struct fqt_trainer *trainer, uint32_t labe
         loss = fqt_softmax_cross_entropy_f32(classes, (int32_t)label, logits, error);
     }
     trainer->loss_max = loss.loss > trainer->loss_max ? loss.loss : trainer->loss_max;
-    tell(trainer, FQT_EVENT_LOSS, 0, &loss, sizeof loss);
-    tell(trainer, FQT_EVENT_ERROR, last, error, fqt_tensor_bytes(model, last));
+    fqt_trainer_tell(trainer, FQT_EVENT_LOSS, 0, &loss, sizeof loss);
+    fqt_trainer_tell(trainer, FQT_EVENT_ERROR, last, error, fqt_tensor_bytes(model, last));
     return loss;
+}
+
+int32_t fqt_layer_kept_channels(const struct fqt_trainer *trainer, uint32_t l, int32_t rate) {
+    const struct fqt_model *model = model_of(trainer);
+    int32_t channels = (int32_t)fqt_layer_outputs(model, l);
+    bool exempt = l == last_weighted(model) && !trainer->config.sparse_last;
+    return exempt ? channels : fqt_kept_channels(rate, channels);
 }
 
 /* Sparse selection at the output of a trained layer (SPEC.md section 5). Returns whether the error has only the
@@ -364,10 +412,9 @@ static struct fqt_loss loss_and_error(struct fqt_trainer *trainer, uint32_t labe
 static bool select_channels(struct fqt_trainer *trainer, uint32_t l, int32_t rate, struct fqt_channels *kept) {
     const struct fqt_model *model = model_of(trainer);
     int32_t channels = (int32_t)fqt_layer_outputs(model, l);
-    int32_t positions = n_positions(model, l);
-    int32_t *chosen = sums_of(trainer, l).chosen;
-    bool exempt = l == last_weighted(model) && !trainer->config.sparse_last;
-    int32_t k = exempt ? channels : fqt_kept_channels(rate, channels);
+    int32_t positions = fqt_layer_positions(model, l);
+    int32_t *chosen = fqt_sums_of(trainer, l).chosen;
+    int32_t k = fqt_layer_kept_channels(trainer, l, rate);
     if (k >= channels) {
         for (int32_t co = 0; co < channels; co++) {
             chosen[co]++;
@@ -378,40 +425,49 @@ static bool select_channels(struct fqt_trainer *trainer, uint32_t l, int32_t rat
     uint64_t bytes = fqt_tensor_bytes(model, l + 1);
     if (!is_quantized(model, l)) {
         fqt_sparse_select_f32(trainer->scratch, positions, channels, k, error, chosen);
-        tell(trainer, FQT_EVENT_SELECTED_ERROR, l, error, bytes);
+        fqt_trainer_tell(trainer, FQT_EVENT_SELECTED_ERROR, l, error, bytes);
         return false;
     }
     *kept = fqt_sparse_select_u8(trainer->scratch, positions, channels, k, error, chosen);
     if (trainer->observe != NULL) {
         fqt_sparse_zero_u8(positions, channels, kept, error);
-        tell(trainer, FQT_EVENT_SELECTED_ERROR, l, error, bytes);
+        fqt_trainer_tell(trainer, FQT_EVENT_SELECTED_ERROR, l, error, bytes);
     }
     fqt_sparse_compact_u8(positions, channels, kept, error);
     return true;
 }
 
-/* Low bits of a quantized layer's gradient that the residuals take. */
-static int32_t fraction_bits(const struct fqt_trainer *trainer, uint32_t l) {
-    return fqt_fraction_bits(n_positions(model_of(trainer), l), (int32_t)trainer->config.batch_size);
+struct fqt_gradient_units fqt_error_gradient_units(const struct fqt_trainer *trainer, uint32_t l) {
+    return (struct fqt_gradient_units){
+        .fraction_bits =
+            fqt_fraction_bits(fqt_layer_positions(model_of(trainer), l), (int32_t)trainer->config.batch_size),
+        .bias_scale = fqt_tensor_error_scale(trainer->network, l + 1),
+    };
 }
 
-/* Eq. 2 for layer l. */
-static void backward_weight(struct fqt_trainer *trainer, uint32_t l, const struct fqt_channels *kept) {
+void fqt_add_gradient(const struct fqt_trainer *trainer, uint32_t l, const void *e, const void *x,
+                      const struct fqt_channels *kept) {
     const struct fqt_model *model = model_of(trainer);
-    struct layer_sums sums = sums_of(trainer, l);
+    struct fqt_layer_sums sums = fqt_sums_of(trainer, l);
     struct fqt_gradient_pass pass = {
         .network = trainer->network,
         .l = l,
-        .e = error_at(trainer, l + 1),
+        .e = e,
         .kept = kept,
-        .x = feature_at(trainer, model->layers[l].input),
-        .fraction_bits = is_quantized(model, l) ? fraction_bits(trainer, l) : 0,
+        .x = x,
+        .fraction_bits = is_quantized(model, l) ? trainer->units(trainer, l).fraction_bits : 0,
         .gradient = sums.gradient,
         .bias_gradient = sums.bias_gradient,
     };
-    operators[model->layers[l].op].weight(&pass);
-    tell(trainer, FQT_EVENT_GRADIENT, l, sums.gradient, (uint64_t)n_weights(model, l) * 4);
-    tell(trainer, FQT_EVENT_BIAS_GRADIENT, l, sums.bias_gradient, (uint64_t)fqt_layer_outputs(model, l) * 4);
+    gradient_functions[model->layers[l].op](&pass);
+}
+
+void fqt_tell_gradients(const struct fqt_trainer *trainer, uint32_t l) {
+    const struct fqt_model *model = model_of(trainer);
+    struct fqt_layer_sums sums = fqt_sums_of(trainer, l);
+    fqt_trainer_tell(trainer, FQT_EVENT_GRADIENT, l, sums.gradient, (uint64_t)fqt_layer_weight_count(model, l) * 4);
+    fqt_trainer_tell(trainer, FQT_EVENT_BIAS_GRADIENT, l, sums.bias_gradient,
+                     (uint64_t)fqt_layer_outputs(model, l) * 4);
 }
 
 /* The error that layer l sends to tensor t, one of its inputs, if that carries one. */
@@ -432,12 +488,12 @@ static void backward_input(struct fqt_trainer *trainer, uint32_t l, uint32_t t, 
         .scratch = (uint32_t *)trainer->scratch + list_words,
         .accumulate = l != fqt_tensor_last_reader(model, t),
     };
-    float range = operators[model->layers[l].op].input(&pass);
-    float *largest = sums_of(trainer, t - 1).largest_error;
+    float range = backward_functions[model->layers[l].op](&pass);
+    float *largest = fqt_sums_of(trainer, t - 1).largest_error;
     if (largest != NULL && range > *largest) {
         *largest = range;
     }
-    tell(trainer, FQT_EVENT_ERROR, t, pass.dx, fqt_tensor_bytes(model, t));
+    fqt_trainer_tell(trainer, FQT_EVENT_ERROR, t, pass.dx, fqt_tensor_bytes(model, t));
 }
 
 static void backward(struct fqt_trainer *trainer, uint32_t loss) {
@@ -453,7 +509,8 @@ static void backward(struct fqt_trainer *trainer, uint32_t loss) {
         const struct fqt_channels *kept = NULL; /* all */
         if (trains(model, l)) {
             kept = select_channels(trainer, l, rate, &list) ? &list : NULL;
-            backward_weight(trainer, l, kept);
+            fqt_add_gradient(trainer, l, error_at(trainer, l + 1), feature_at(trainer, layer->input), kept);
+            fqt_tell_gradients(trainer, l);
         }
         backward_input(trainer, l, layer->input, kept);
         if (layer->op == FQT_ADD) {
@@ -462,16 +519,21 @@ static void backward(struct fqt_trainer *trainer, uint32_t loss) {
     }
 }
 
-enum fqt_status fqt_train_sample(struct fqt_trainer *trainer, const uint8_t *sample, uint32_t label,
-                                 struct fqt_loss *result) {
+enum fqt_status fqt_sample_check(const struct fqt_trainer *trainer, const uint8_t *sample, uint32_t label) {
     if (trainer == NULL || sample == NULL) {
         return FQT_ERROR_ARGUMENT;
     }
     if (label >= fqt_model_classes(model_of(trainer))) {
         return FQT_ERROR_LABEL;
     }
-    if (trainer->samples >= trainer->config.batch_size) {
-        return FQT_ERROR_BOUND;
+    return trainer->samples < trainer->config.batch_size ? FQT_OK : FQT_ERROR_BOUND;
+}
+
+enum fqt_status fqt_train_sample(struct fqt_trainer *trainer, const uint8_t *sample, uint32_t label,
+                                 struct fqt_loss *result) {
+    enum fqt_status status = fqt_sample_check(trainer, sample, label);
+    if (status != FQT_OK) {
+        return status;
     }
     trainer->sample = sample;
     forward(trainer);
@@ -492,21 +554,22 @@ static void update_parameters(struct fqt_trainer *trainer, uint32_t l) {
     const struct fqt_model *model = &network->model;
     const void *weights = fqt_layer_weights(network, l);
     const void *bias = fqt_layer_bias(network, l);
-    struct layer_sums sums = sums_of(trainer, l);
+    struct fqt_layer_sums sums = fqt_sums_of(trainer, l);
     struct fqt_update u = {
         .outputs = (int32_t)fqt_layer_outputs(model, l),
         .fan_in = (int32_t)fqt_layer_fan_in(model, l),
         .batch = (int32_t)trainer->samples,
         .learning_rate = trainer->config.learning_rate,
-        .fraction_bits = is_quantized(model, l) ? fraction_bits(trainer, l) : 0,
         .key = fqt_random_key(trainer->config.seed, trainer->step, l),
     };
     if (is_quantized(model, l)) {
+        struct fqt_gradient_units units = trainer->units(trainer, l);
+        u.fraction_bits = units.fraction_bits;
         int32_t grids = model->layers[l].grids;
         float *scale = fqt_stored_grids(model, trainer->next, l);
         int32_t *zero = (int32_t *)(void *)(scale + grids);
         fqt_update_weights_u8(&u, grids, scale, zero, weights, sums.gradient, sums.chosen);
-        fqt_update_bias_u8(&u, fqt_tensor_error_scale(network, l + 1), bias, sums.bias_gradient);
+        fqt_update_bias_u8(&u, units.bias_scale, bias, sums.bias_gradient);
     } else {
         fqt_update_weights_f32(&u, weights, sums.gradient, sums.chosen);
         fqt_update_bias_f32(&u, bias, sums.bias_gradient);
@@ -515,7 +578,7 @@ static void update_parameters(struct fqt_trainer *trainer, uint32_t l) {
 
 /* The error scale at the output of layer l (SPEC.md section 8). Reads the live version, writes the next. */
 static void move_error_scale(struct fqt_trainer *trainer, uint32_t l) {
-    const float *largest = sums_of(trainer, l).largest_error;
+    const float *largest = fqt_sums_of(trainer, l).largest_error;
     if (largest != NULL) {
         float old = fqt_tensor_values(trainer->network, l + 1).error_scale;
         struct fqt_tensor_values *next = fqt_stored_values(model_of(trainer), trainer->next, l + 1);
@@ -526,14 +589,14 @@ static void move_error_scale(struct fqt_trainer *trainer, uint32_t l) {
 /* The range of layer l's output (SPEC.md section 8). Reads the live version, writes the next. */
 static void move_range(struct fqt_trainer *trainer, uint32_t l) {
     const struct fqt_model *model = model_of(trainer);
-    const struct fqt_extremes *extremes = sums_of(trainer, l).extremes;
+    const struct fqt_extremes *extremes = fqt_sums_of(trainer, l).extremes;
     if (extremes == NULL) {
         return;
     }
     float lo = 0.0f;
     float hi = 0.0f; /* the range holds 0 in any case */
     for (uint32_t i = 0; i < n_extremes(model, l); i++) {
-        float unit = operators[model->layers[l].op].unit(trainer->network, l, i);
+        float unit = unit_functions[model->layers[l].op](trainer->network, l, i);
         float lo_grid = (float)extremes[i].least * unit;
         float hi_grid = (float)extremes[i].greatest * unit;
         lo = lo_grid < lo ? lo_grid : lo;
@@ -563,7 +626,7 @@ static void restore_residuals(struct fqt_trainer *trainer) {
     const struct fqt_model *model = model_of(trainer);
     for (uint32_t l = 0; l < n_layers_of(trainer); l++) {
         if (trains(model, l) && is_quantized(model, l)) {
-            fqt_restore_residuals(sums_of(trainer, l).gradient, (int32_t)n_weights(model, l));
+            fqt_restore_residuals(fqt_sums_of(trainer, l).gradient, (int32_t)fqt_layer_weight_count(model, l));
         }
     }
 }

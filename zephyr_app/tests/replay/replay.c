@@ -10,6 +10,7 @@
 #define HEADER_SIZE 32u
 #define CASE_HEADER_SIZE 64u
 #define FIRST_TRAINING_KIND 100u
+#define LAST_TRAINING_KIND 103u
 
 static uint32_t word_at(const uint8_t *at) {
     uint32_t word;
@@ -164,6 +165,6 @@ enum replay_result replay_case(const struct replay_case *replay_case, void *work
         return REPLAY_NO_MEMORY;
     }
     report->cases++;
-    report->networks += replay_case->kind == FIRST_TRAINING_KIND || replay_case->kind == FIRST_TRAINING_KIND + 1;
+    report->networks += replay_case->kind >= FIRST_TRAINING_KIND && replay_case->kind <= LAST_TRAINING_KIND;
     return run.different ? REPLAY_DIFFERENT : REPLAY_EQUAL;
 }

@@ -1,23 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Golden cases of whole training runs and of model files: kinds 100, 101 and 110. */
+/* Golden cases of whole training runs and of model files: kinds 100 to 103 and 110. */
 #include "replay_internal.h"
 
 #include <fqt/train_step.h>
+#include <fqt/zeroth_order.h>
 
 #include <string.h>
 
-/* ---- A training run from a case's first five arrays ---- */
+/* ---- A training run from a case's first arrays ---- */
+
+#define FIRST_ZEROTH_KIND 102u
 
 struct training {
     struct fqt_model model;
     struct fqt_network network;
-    struct fqt_trainer trainer;
+    bool zeroth;                              /* without back-propagation */
+    struct fqt_zeroth_trainer zeroth_trainer; /* with back-propagation its base alone */
+    struct fqt_trainer *trainer;
     const uint8_t *samples;
     const int32_t *labels;
     uint32_t n_samples;
     uint32_t n_steps;
     uint32_t sample_size;
 };
+
+/* Takes what a run without back-propagation has beside the others; all zero if the case has none. */
+static struct fqt_zeroth_config take_zeroth_config(struct replay_run *run) {
+    const uint32_t *numbers = replay_take(run, REPLAY_U32, 7);
+    if (numbers == NULL) {
+        return (struct fqt_zeroth_config){0};
+    }
+    return (struct fqt_zeroth_config){
+        .queries = numbers[0],
+        .weight_step = numbers[1],
+        .bias_step = numbers[2],
+        .node_step = numbers[3],
+        .antithetic = numbers[4] != 0,
+        .first_node = numbers[5],
+        .exact_last = numbers[6] != 0,
+    };
+}
 
 /* Opens the model and prepares training; marks the run if something is missing. Returns whether it may start. */
 static bool set_up(struct replay_run *run, struct training *t) {
@@ -34,8 +56,13 @@ static bool set_up(struct replay_run *run, struct training *t) {
     t->sample_size = (uint32_t)fqt_tensor_elements(&t->model.tensors[0]);
     t->samples = replay_take(run, REPLAY_U8, (uint64_t)t->n_samples * t->sample_size);
     t->labels = replay_take(run, REPLAY_I32, t->n_samples);
+    t->zeroth = run->replay_case->kind >= FIRST_ZEROTH_KIND;
+    struct fqt_zeroth_config zeroth = {0};
+    if (t->zeroth) {
+        zeroth = take_zeroth_config(run);
+    }
     size_t network_size = fqt_network_memory_size(&t->model, FQT_TRAINING);
-    size_t trainer_size = fqt_trainer_memory_size(&t->model);
+    size_t trainer_size = t->zeroth ? fqt_zeroth_memory_size(&t->model, &zeroth) : fqt_trainer_memory_size(&t->model);
     void *network_memory = replay_room(run, network_size);
     void *trainer_memory = replay_room(run, trainer_size);
     if (!replay_ready(run)) {
@@ -49,11 +76,17 @@ static bool set_up(struct replay_run *run, struct training *t) {
         .seed = numbers[1],
         .sparse_last = numbers[4] != 0,
     };
-    if (t->n_samples == 0 ||
-        fqt_network_init(&t->network, &t->model, FQT_TRAINING, network_memory, network_size) != FQT_OK ||
-        fqt_trainer_init(&t->trainer, &t->network, &config, trainer_memory, trainer_size) != FQT_OK) {
-        run->malformed = true;
+    t->trainer = &t->zeroth_trainer.base;
+    enum fqt_status status = FQT_ERROR_ARGUMENT;
+    if (t->n_samples > 0) {
+        status = fqt_network_init(&t->network, &t->model, FQT_TRAINING, network_memory, network_size);
     }
+    if (status == FQT_OK && t->zeroth) {
+        status = fqt_zeroth_init(&t->zeroth_trainer, &t->network, &config, &zeroth, trainer_memory, trainer_size);
+    } else if (status == FQT_OK) {
+        status = fqt_trainer_init(t->trainer, &t->network, &config, trainer_memory, trainer_size);
+    }
+    run->malformed = run->malformed || status != FQT_OK;
     return replay_ready(run);
 }
 
@@ -61,13 +94,14 @@ static bool set_up(struct replay_run *run, struct training *t) {
 static bool step(struct replay_run *run, struct training *t, uint32_t i, struct fqt_loss *loss) {
     uint32_t j = i % t->n_samples;
     const uint8_t *sample = t->samples + (size_t)j * t->sample_size;
-    if (fqt_train_step(&t->trainer, sample, (uint32_t)t->labels[j], loss) != FQT_OK) {
-        run->malformed = true;
-    }
+    uint32_t label = (uint32_t)t->labels[j];
+    enum fqt_status status = t->zeroth ? fqt_zeroth_step(&t->zeroth_trainer, sample, label, loss)
+                                       : fqt_train_step(t->trainer, sample, label, loss);
+    run->malformed = run->malformed || status != FQT_OK;
     return replay_ready(run);
 }
 
-/* ---- 100: losses, predictions, and a checksum of the state after each update ---- */
+/* ---- 100, 102: losses, predictions, and a checksum of the state after each update ---- */
 
 static void trajectory(struct replay_run *run) {
     struct training t;
@@ -76,7 +110,7 @@ static void trajectory(struct replay_run *run) {
     }
     uint32_t loss_array = run->next_array;
     const uint32_t *expected = replay_take(run, REPLAY_U32, 2ull * t.n_steps);
-    uint32_t n_updates = t.n_steps / t.trainer.config.batch_size;
+    uint32_t n_updates = t.n_steps / t.trainer->config.batch_size;
     const uint32_t *checksums = replay_take(run, REPLAY_U32, n_updates);
     if (!replay_ready(run)) {
         return;
@@ -92,14 +126,14 @@ static void trajectory(struct replay_run *run) {
         replay_compare(run, where, expected[2 * i], loss.loss);
         where.element = 2 * i + 1;
         replay_compare(run, where, expected[2 * i + 1], loss.prediction);
-        if (t.trainer.samples == 0) {
-            sum.element = t.trainer.step - 1;
-            replay_compare(run, sum, checksums[sum.element], fqt_state_crc(&t.trainer));
+        if (t.trainer->samples == 0) {
+            sum.element = t.trainer->step - 1;
+            replay_compare(run, sum, checksums[sum.element], fqt_state_crc(t.trainer));
         }
     }
 }
 
-/* ---- 101: every tensor of every step ---- */
+/* ---- 101: every tensor of every step; 103: gradients and states ---- */
 
 struct trace {
     struct replay_run *run;
@@ -174,7 +208,7 @@ static void trace_run(struct replay_run *run) {
         return;
     }
     struct trace trace = {run, &t.model, stream, size, 0, run->next_array - 1, false};
-    fqt_trainer_observe(&t.trainer, observe, &trace);
+    fqt_trainer_observe(t.trainer, observe, &trace);
     struct fqt_loss loss;
     for (uint32_t i = 0; i < t.n_steps && step(run, &t, i, &loss); i++) {
     }
@@ -197,9 +231,11 @@ static void model_error(struct replay_run *run) {
 bool replay_training(struct replay_run *run) {
     switch (run->replay_case->kind) {
     case 100:
+    case 102:
         trajectory(run);
         return true;
     case 101:
+    case 103:
         trace_run(run);
         return true;
     case 110:

@@ -5,13 +5,12 @@
 void fqt_linear_layer_forward(const struct fqt_forward_pass *pass) {
     const struct fqt_network *network = pass->network;
     struct fqt_geometry g = fqt_layer_geometry(&network->model, pass->l);
-    const void *w = fqt_layer_weights(network, pass->l);
     if (fqt_layer_is_quantized(network, pass->l)) {
         struct fqt_forward_quantization q = fqt_weights_quantization(pass);
-        fqt_linear_forward_u8(g.in_c, g.out_c, &q, pass->x, w, pass->y, pass->extremes);
+        fqt_linear_forward_u8(g.in_c, g.out_c, &q, pass->x, pass->weights, pass->y, pass->extremes);
     } else {
         enum fqt_activation activation = fqt_tensor_activation(&network->model, pass->l + 1);
-        fqt_linear_forward_f32(g.in_c, g.out_c, activation, pass->x, w, fqt_layer_bias(network, pass->l), pass->y);
+        fqt_linear_forward_f32(g.in_c, g.out_c, activation, pass->x, pass->weights, pass->bias, pass->y);
     }
 }
 

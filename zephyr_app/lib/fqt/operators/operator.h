@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * An operator is three functions: they find a layer's parameters and call its kernels. network.c and train_step.c have
- * them in tables, so that a program that only infers holds no way back.
+ * them in tables, one a direction, so that a program holds no way back that it does not go.
  */
 #ifndef FQT_OPERATOR_H
 #define FQT_OPERATOR_H
@@ -12,7 +12,8 @@
 struct fqt_forward_pass {
     const struct fqt_network *network;
     uint32_t l;
-    const void *x, *x2; /**< inputs; the second one of an addition */
+    const void *weights, *bias; /**< the network's, or others to try; unread without weights */
+    const void *x, *x2;         /**< inputs; the second one of an addition */
     void *y;
     void *scratch;
     struct fqt_extremes *extremes; /**< of the sums, see fqt_forward_layer() */
@@ -20,6 +21,9 @@ struct fqt_forward_pass {
 
 /** Runs a layer. */
 typedef void fqt_forward_function(const struct fqt_forward_pass *pass);
+
+/** Runs a layer of any operator. */
+fqt_forward_function fqt_run_forward_pass;
 
 /** A layer and its data, on the way back to one of its inputs. */
 struct fqt_backward_pass {
@@ -54,13 +58,6 @@ typedef void fqt_gradient_function(const struct fqt_gradient_pass *pass);
 
 /** Unit of the sums of a quantized layer on one of its grids, for its output's range (SPEC.md section 8). */
 typedef float fqt_unit_function(const struct fqt_network *network, uint32_t l, uint32_t grid);
-
-/** The way back through an operator. */
-struct fqt_backward_operator {
-    fqt_gradient_function *weight; /**< NULL without weights */
-    fqt_backward_function *input;
-    fqt_unit_function *unit; /**< NULL if the output has no range of its own */
-};
 
 fqt_unit_function fqt_weights_unit;    /**< of layers with weights: s_x s_w */
 fqt_unit_function fqt_avg_pool2d_unit; /**< s_x / kernel size */

@@ -65,7 +65,7 @@ struct fqt_forward_quantization fqt_weights_quantization(const struct fqt_forwar
     struct fqt_limits limits = fqt_output_limits(fqt_tensor_activation(model, pass->l + 1), &y);
     struct fqt_requantizer *requantizers = pass->scratch;
     int32_t *bias_acc = (int32_t *)(void *)(requantizers + grids.n);
-    const int32_t *bias = fqt_layer_bias(network, pass->l);
+    const int32_t *bias = pass->bias;
     float m = 0.0f;
     for (uint32_t co = 0; co < fqt_layer_outputs(model, pass->l); co++) {
         if (co < grids.n) {
