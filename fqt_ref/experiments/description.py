@@ -69,6 +69,12 @@ class Cell(NamedTuple):
     run: Run
 
 
+def row_of(data: str, samples: int | None, stands_for: str) -> str:
+    """What a table calls a data set. samples: only the first so many are learnt; stands_for: the paper's set, if this is another one."""
+    name = data if samples is None else f"{data}, first {samples}"
+    return f"{name} (stands in for {stands_for})" if stands_for else name
+
+
 class Record(NamedTuple):
     """A run that is over. status: DONE, NO_DATA or FAILED, with a reason unless done; seconds: how long it took; finished: UTC."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from fqt_ref.experiments.accuracy import Accuracy
-from fqt_ref.experiments.description import Cell, Outcome, Run
+from fqt_ref.experiments.description import Cell, Outcome, Run, row_of
 from fqt_ref.experiments.learn import EDITION, PAPER, Rule, Training, learn
 from fqt_ref.experiments.place import Place
 
@@ -59,8 +59,7 @@ class Task:
     @property
     def row(self) -> str:
         """What a table calls it."""
-        name = self.data if self.samples is None else f"{self.data}, first {self.samples}"
-        return f"{name} (stands in for {self.stands_for})" if self.stands_for else name
+        return row_of(self.data, self.samples, self.stands_for)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fqt_ref.experiments.accuracy import Accuracy
-from fqt_ref.experiments.description import Cell, Outcome, Run
+from fqt_ref.experiments.description import Cell, Outcome, Run, row_of
 from fqt_ref.experiments.learn import EDITION, PAPER, Training, learn
 from fqt_ref.experiments.place import Place
 from fqt_ref.graph import Graph
@@ -127,7 +127,10 @@ class Prune(Run):
 
 @dataclass(frozen=True)
 class Retrain(Run):
-    """A float32 network quantized, its last `reset` layers with weights at random again and trained by the engine."""
+    """A float32 network quantized, its last `reset` layers with weights at random again and trained by the engine.
+
+    samples, test_samples: only the first so many of the data set's parts.
+    """
 
     edition: ClassVar[int] = EDITION
     source: Prune
@@ -136,6 +139,8 @@ class Retrain(Run):
     epochs: int
     reset: int
     training: Training = PAPER
+    samples: int | None = None
+    test_samples: int | None = None
 
     @property
     def start(self) -> Run:
@@ -154,7 +159,7 @@ class Retrain(Run):
         from fqt_ref.transfer.reset import reset_last
         from fqt_ref.transfer.steps import quantize
 
-        data = place.load(self.dataset)
+        data = place.load(self.dataset, self.samples, self.test_samples)
         graph = graph_of_bytes(place.start)
         network = quantize(graph, data, self.config)
         before = evaluate(prepared_state(network), data.test_x, data.test_y)
@@ -165,7 +170,10 @@ class Retrain(Run):
 
 @dataclass(frozen=True)
 class Subject:
-    """A data set and how its float32 network is made. source: the subject whose pretrained network it starts from."""
+    """A data set and how its float32 network is made.
+
+    source: the subject whose pretrained network it starts from; samples, test_samples: the engine retrains with the first so many only.
+    """
 
     data: str
     pretraining: Settings
@@ -173,11 +181,13 @@ class Subject:
     share: float = 0.3
     stands_for: str = ""
     source: "Subject | None" = None
+    samples: int | None = None
+    test_samples: int | None = None
 
     @property
     def row(self) -> str:
         """What a table calls it."""
-        return f"{self.data} (stands in for {self.stands_for})" if self.stands_for else self.data
+        return row_of(self.data, self.samples, self.stands_for)
 
     def pretrained(self) -> Pretrain:
         return Pretrain(NETWORK, self.data, self.pretraining, None if self.source is None else self.source.pretrained())
@@ -210,5 +220,6 @@ class TransferLearning(Accuracy):
                     training = Training(self.batch_size, self.learning_rate, rate)
                     row, column = (subject.row, config) if len(self.lambdas) == 1 else (f"{subject.row}, {config}", f"lambda_min {rate}")
                     for seed in range(self.seeds):
-                        made.append(Cell(row, column, Retrain(source, config, seed, self.epochs, self.reset, training)))
+                        run = Retrain(source, config, seed, self.epochs, self.reset, training, subject.samples, subject.test_samples)
+                        made.append(Cell(row, column, run))
         return made
