@@ -143,9 +143,9 @@ def test_figures_of_the_issue_are_described():
     assert len(set(names)) == len(names)
     assert {"fig4a", "fig4b", "fig4cd", "fig5", "fig6a", "fig6b", "fig6c", "fig6d", "fig7a", "fig7b", "fig8", "table4"} <= set(names)
     for experiment in EXPERIMENTS:
-        runs = [cell.run for cell in experiment.cells()]
-        assert runs and len({key_of(run) for run in runs}) == len(runs), experiment.name
-        assert all(re.match(r"[a-z']+ .", title(describe(run))) for run in runs)
+        cells = experiment.cells()
+        assert cells and len({(cell.row, key_of(cell.run)) for cell in cells}) == len(cells), experiment.name
+        assert all(re.match(r"[a-z']+ .", title(describe(cell.run))) for cell in cells)
     with pytest.raises(FqtError, match="'fig9' does not exist: choose from fig4a"):
         find("fig9")
 
@@ -155,7 +155,7 @@ def test_figures_share_runs():
         runs = [cell.run for cell in find(name).cells()]
         return {key_of(run) for run in runs if rate is None or (isinstance(run, Retrain) and run.training.lambda_min == rate)}
 
-    assert keys("fig6a", 1.0) | keys("fig6b", 1.0) | keys("fig6c", 1.0) == keys("fig4a", 1.0)
+    assert keys("fig6a", 1.0) | keys("fig6b", 1.0) | keys("fig6c", 1.0) < keys("fig4a", 1.0)  # which has all of cifar10, too
     assert keys("fig8") < keys("fig6b")
     assert keys("fig7a") < keys("scratch-lambda")
 
