@@ -49,8 +49,7 @@ MISSING_SETS = (
     "No ImageNet to pretrain on: each network is pretrained on its own set, flowers102's on cifar10; pruned by 30 % of its channels. "
     "cifar10, first 5000: the engine learns these images only and is tested on 2000."
 )
-# Shapes and classes of Tab. I, then of the sets that stand in.
-SHAPES = (
+SHAPES = (  # of Tab. I
     ("cwru", (1, 512, 1), 9),
     ("daliac", (1, 1024, 1), 13),
     ("speech", (1, 16000, 1), 36),
@@ -58,6 +57,8 @@ SHAPES = (
     ("cifar10", (32, 32, 3), 10),
     ("cifar100", (32, 32, 3), 100),
     ("flowers", (128, 128, 3), 102),
+)
+MORE_SHAPES = (  # of the sets that stand in
     ("hapt", (1, 128, 6), 12),
     ("arsc", (49, 40, 1), 40),
     ("flowers102", (64, 64, 3), 102),
@@ -104,7 +105,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "fig4cd",
         "Fig. 4c, 4d: transfer learning, memory",
         UNPRUNED + " The chips' RAM (Tab. II) is compared with features, errors, trained weights and gradients alone.",
-        shapes=SHAPES,
+        shapes=SHAPES + MORE_SHAPES,
         paper=(
             *printed(
                 ("features and errors", "trained weights, gradients", "flash"),

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from fqt_ref.errors import FqtError
 from fqt_ref.experiments.description import DONE, FAILED, NO_DATA, Chart, Experiment, Record, Run, Table, key_of
+from fqt_ref.experiments.findings import FINDINGS
 from fqt_ref.experiments.runner import with_starts
 from fqt_ref.experiments.status import duration
 from fqt_ref.experiments.store import Store
@@ -93,6 +94,8 @@ def markdown(sections: Sequence[Section]) -> str:
         for table in one.tables:
             lines += [f"*{table.title}*", "", "| " + " | ".join(table.columns) + " |", "|---" * len(table.columns) + "|"]
             lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table.rows] + [""]
+        if one.experiment.name in FINDINGS:
+            lines += [FINDINGS[one.experiment.name], ""]
         for name, title in one.charts:
             lines += [f"![{title}]({name})", ""]
         lines += [f"- {text}" for text in one.facts + one.reasons] + [""]
@@ -111,6 +114,8 @@ def html(sections: Sequence[Section], folder: Path) -> str:
             head = "".join(f"<th>{escape(text)}</th>" for text in table.columns)
             body = "".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in table.rows)
             parts.append(f"<p>{escape(table.title)}</p><table><tr>{head}</tr>{body}</table>")
+        if one.experiment.name in FINDINGS:
+            parts.append(f"<p>{escape(FINDINGS[one.experiment.name])}</p>")
         for name, title in one.charts:
             picture = base64.b64encode((folder / name).read_bytes()).decode()
             parts.append(f'<p><img alt="{escape(title)}" src="data:image/png;base64,{picture}"></p>')
