@@ -24,6 +24,6 @@ stamp=$(sha256sum pyproject.toml | cut -d' ' -f1)
 if [ "$(cat .venv/.fqt-stamp 2>/dev/null)" != "$stamp" ]; then
     echo "setup: making .venv" >&2
     python3 -m venv .venv
-    .venv/bin/pip install -q -e '.[dev,plot,images,onnx,zephyr]' >&2
+    .venv/bin/pip install -q -e '.[dev,plot,images,onnx,dask,zephyr]' >&2
     echo "$stamp" >.venv/.fqt-stamp
 fi
