@@ -417,19 +417,19 @@ def test_cost_without_back_propagation_is_a_row_beside_the_other():
     assert "queries" not in describe(first) and (second.queries, second.first_node) == (8, 0)
     parts = {"forward": 1e6, "backward": 3e6, "update": 0.0}
     records = {
-        first: record("a", steps=[{"instructions": parts, "cycles": parts}]),
+        first: record("a", steps=[{"instructions": parts, "cycles": parts, "stack": 64}]),
         second: record(
             "b",
-            steps=[{"instructions": {**parts, "backward": 7e6}, "cycles": parts}],
+            steps=[{"instructions": {**parts, "backward": 7e6}, "cycles": parts, "stack": 96}],
             trainer_bytes=900,
             back_propagation_bytes=1000,
         ),
     }
     (table,) = experiment.tables(records.get)
     assert [row[0] for row in table.rows] == [f"digits-cnn, RP2040, {name}" for name in ("FQT", "8 queries by nodes")]
-    assert [row[-2:] for row in table.rows] == [["1.0", "1000"], ["2.0", "900"]]
+    assert [row[-3:] for row in table.rows] == [["1.0", "1000", "64"], ["2.0", "900", "96"]]
     (table,) = experiment.tables({second: records[second]}.get)
-    assert table.rows[0][1] == "not run" and table.rows[1][-2:] == ["-", "900"]
+    assert table.rows[0][1] == "not run" and table.rows[1][-3:] == ["-", "900", "96"]
     assert experiment.charts(lambda _: None) == [] and len(experiment.charts(records.get)) == 1
 
 

@@ -59,10 +59,10 @@ class ZerothCost(Experiment):
         return subject.network + ("" if subject.train_last is None else f", last {subject.train_last} layers")
 
     def tables(self, found: Found) -> list[Table]:
-        """Instructions and time of a sample, and the memory that a trainer is lent."""
+        """Instructions and time of a sample, the memory that a trainer is lent, and the stack that a sample takes."""
         passes = ("forward", "backward or estimates", "update / 48")
         columns = [f"{name} {unit}" for unit in ("instructions", "ms") for name in passes]
-        columns += [f"instructions, of those of {self.methods[0].name}", "bytes lent to the trainer"]
+        columns += [f"instructions, of those of {self.methods[0].name}", "bytes lent to the trainer", "stack bytes"]
         cells, rows = self.cells(), []
         for i, cell in enumerate(cells):
             record, first = found(cell.run), found(cells[i - i % len(self.methods)].run)
@@ -74,6 +74,7 @@ class ZerothCost(Experiment):
             texts += [f"{1e3 * seconds(CHIPS[cell.column], step['cycles'][part]):.3g}" for part in PASSES]
             texts.append(f"{total(record) / total(first):.1f}" if first is not None and first.status == DONE else "-")
             texts.append(f"{record.result['trainer_bytes']}" if "trainer_bytes" in record.result else self.bytes_of_first(found, i))
+            texts.append(f"{step['stack']}")
             rows.append([cell.row, *texts])
         title = "a training sample; times are estimates: instructions counted under QEMU, cycles without wait states"
         return [Table(title, ["", *columns], rows)]
