@@ -12,7 +12,7 @@ from fqt_ref.errors import FqtError
 from fqt_ref.experiments.commands import experiment
 from fqt_ref.optimizers.names import NAMES
 from fqt_ref.serial_line import BAUD
-from fqt_ref.terminal import FILE, data_dir_option, json_option, optimizer_options, progress, say, say_if_slow, show
+from fqt_ref.terminal import FILE, data_dir_option, json_option, optimizer_options, progress, say, say_if_slow, show, zeroth_options
 from fqt_ref.transfer.commands import COMMANDS
 
 
@@ -43,13 +43,7 @@ def fqt() -> None:
 @click.option("--lambda-max", default=1.0, show_default=True, callback=fraction, help="Greatest share of channels updated.")
 @click.option("--sparse-last", is_flag=True, help="Apply sparse updates to the loss layer too.")
 @optimizer_options
-@click.option("--zeroth", type=int, metavar="QUERIES", help="Train without back-propagation: so many queries a layer and sample.")
-@click.option("--first-node", default=0, show_default=True, help="--zeroth: layers from here on are estimated by nodes, others by weights.")
-@click.option("--weight-step", default=1, show_default=True, help="--zeroth: perturbation of weights, in steps of their grid.")
-@click.option("--bias-step", default=1, show_default=True, help="--zeroth: perturbation of biases, in steps of the output's grid; 0: none.")
-@click.option("--node-step", default=5, show_default=True, help="--zeroth: perturbation of outputs, in steps of their grid.")
-@click.option("--one-sided", is_flag=True, help="--zeroth: compare with the loss as it is, not with that of the opposite perturbation.")
-@click.option("--exact-last", is_flag=True, help="--zeroth: the layer that makes the logits takes their error as it is.")
+@zeroth_options
 @click.option("--seed", default=0, show_default=True)
 @click.option("--plot", type=FILE, help="Draw loss and accuracy into this PNG (extra: plot).")
 @click.option("-o", "--output", type=FILE, required=True, help="Model file to write.")
@@ -224,6 +218,7 @@ def crosscheck(target, networks, steps, seed, zeroth, as_json) -> None:
 @click.option("--batch-size", default=8, show_default=True)
 @click.option("--learning-rate", default=0.001, show_default=True)
 @click.option("--optimizer", default=NAMES[0], show_default=True, help="A board has this one alone.")
+@zeroth_options
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Build folder [default: build/deploy-BOARD].")
 @click.option("--build/--no-build", default=True, show_default=True, help="Run west build.")
 @click.option("--run", is_flag=True, help="Start the application on an emulated board, send it samples, compare what it has learnt.")
@@ -233,8 +228,8 @@ def crosscheck(target, networks, steps, seed, zeroth, as_json) -> None:
 @click.option("--seconds", default=120, show_default=True, help="How long it may take, or how long to show it.")
 @json_option
 def deploy(
-    model, board, data, data_dir, samples, epochs, batch_size, learning_rate, optimizer, output, build, run, embedded, port, baud, seconds,
-    as_json,
+    model, board, data, data_dir, samples, epochs, batch_size, learning_rate, optimizer, zeroth, first_node, weight_step, bias_step,
+    node_step, one_sided, exact_last, output, build, run, embedded, port, baud, seconds, as_json,
 ) -> None:  # fmt: skip
     """Put a model into the Zephyr application, with just the operators and memory that it needs; build it, and run it on a board.
 
@@ -243,14 +238,18 @@ def deploy(
     """
     from fqt_ref import deploy as deployment
     from fqt_ref.train_step import check_on_chip, train_config
+    from fqt_ref.zeroth_order import ZerothConfig
 
     check_on_chip(train_config(optimizer=optimizer))
     if embedded and port is not None:
         raise FqtError("--port streams samples, and --embedded learns those in flash: choose one")
     run = run or port is not None
+    estimates = None
+    if zeroth is not None:
+        estimates = ZerothConfig(zeroth, weight_step, bias_step, node_step, not one_sided, first_node, exact_last)
     settings = deployment.Settings(
         model, board, data, data_dir, samples, batch_size, learning_rate, output,
-        stream=run and not embedded, epochs=epochs, seconds=seconds, port=port, baud=baud,
+        stream=run and not embedded, epochs=epochs, seconds=seconds, port=port, baud=baud, zeroth=estimates,
     )  # fmt: skip
     result = deployment.deploy(settings, build or run, run, say)
     lines = [f"{key}: {value}" for key, value in result.items()]

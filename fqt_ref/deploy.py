@@ -11,7 +11,7 @@ import numpy as np
 
 from fqt_ref import model_file
 from fqt_ref.datasets import Dataset, load
-from fqt_ref.deploy_config import fragment
+from fqt_ref.deploy_config import Hyperparameters, fragment
 from fqt_ref.emulator import ONE_UART, QEMU_FLAGS, Emulator
 from fqt_ref.errors import FqtError
 from fqt_ref.serial_line import BAUD, SerialLine
@@ -19,6 +19,7 @@ from fqt_ref.stream import Course, Learnt, course_of, first_difference, learn_on
 from fqt_ref.train_step import train_config
 from fqt_ref.training import check_fits, check_trains, flat
 from fqt_ref.zephyr import APP, ROOT, cmake_options, environment, find_zephyr
+from fqt_ref.zeroth_order import ZerothConfig, zeroth_config
 
 SEED = 1  # CONFIG_FQT_APP_SEED
 SECONDS_TO_RETURN = 10  # of a board's serial port after flashing
@@ -42,6 +43,7 @@ class Settings:
     seconds: float = 30
     port: str | None = None  # of a real board
     baud: int = BAUD
+    zeroth: ZerothConfig | None = None  # to train without back-propagation
 
     @property
     def learning_rate_ppm(self) -> int:
@@ -78,7 +80,10 @@ class Inputs:
 def write_inputs(settings: Settings) -> Inputs:
     """Check the model against the data; write both and the model's fqt.conf for the build."""
     network = model_file.read(settings.model)
-    model_file.check_batch(network, settings.batch_size)
+    if settings.zeroth is None:
+        model_file.check_batch(network, settings.batch_size)
+    else:
+        zeroth_config(network, settings.batch_size, *settings.zeroth)  # checks it
     data = load(settings.data, settings.data_dir)
     check_trains(data)
     check_fits(network, data)
@@ -87,7 +92,8 @@ def write_inputs(settings: Settings) -> Inputs:
         settings.folder.mkdir(parents=True, exist_ok=True)
         inputs.model.write_bytes(settings.model.read_bytes())
         inputs.samples.write_bytes(samples_bytes(data, INFERENCE_SAMPLES if settings.stream else settings.samples))
-        config = fragment(network, settings.batch_size, settings.learning_rate_ppm, settings.stream, settings.shares_console)
+        hyperparameters = Hyperparameters(settings.batch_size, settings.learning_rate_ppm, settings.zeroth)
+        config = fragment(network, hyperparameters, settings.stream, settings.shares_console)
         inputs.config.write_text(config)
     except OSError as error:
         raise FqtError(f"cannot write to {settings.folder}: {error.strerror}; choose another folder with -o") from error
@@ -171,7 +177,7 @@ def run_streamed(settings: Settings, folder: Path, say: Callable[[str], None]) -
         flash(settings, folder, say)
         learnt, status = learn_on_board(settings, settings.port, course, say)
     config = train_config(settings.batch_size, settings.learning_rate_ppm / 1e6, seed=SEED)
-    difference = first_difference(learn_on_engine(network, config, course), learnt.records)
+    difference = first_difference(learn_on_engine(network, config, course, settings.zeroth), learnt.records)
     return {
         "streamed": learnt.progress.done - len(course.orders),
         "updates": learnt.progress.updates,

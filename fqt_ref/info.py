@@ -3,10 +3,24 @@
 
 from typing import Any
 
+from fqt_ref.device_memory import device_memory, zeroth_memory
+from fqt_ref.errors import FqtError
+from fqt_ref.model_file import MAX_LAYERS
 from fqt_ref.network import LAYER_RELU, LAYER_RELU6, LAYER_TRAINABLE, OP_NAMES, U8, Network, inputs_of
 from fqt_ref.training_plan import arenas_of, lower_bounds
+from fqt_ref.zeroth_order import zeroth_config
 
+ZEROTH_QUERIES = 8  # whose memory is told: each takes 4 bytes more
+BY_WEIGHTS = MAX_LAYERS  # as first node: no layer is estimated by nodes
 ACTIVATIONS = {0: "", LAYER_RELU: "relu", LAYER_RELU | LAYER_RELU6: "relu6"}
+
+
+def zeroth_trainer_bytes(network: Network, first_node: int) -> int | None:
+    """Bytes lent to the trainer without back-propagation; None if the network cannot train so."""
+    try:
+        return zeroth_memory(network, zeroth_config(network, 1, ZEROTH_QUERIES, first_node=first_node)).trainer
+    except FqtError:
+        return None
 
 
 def describe(network: Network, file_bytes: int) -> dict[str, Any]:
@@ -50,6 +64,9 @@ def describe(network: Network, file_bytes: int) -> dict[str, Any]:
         "training_lower_bound_bytes": training_bound,
         "inference_arena_bytes": inference,
         "inference_lower_bound_bytes": inference_bound,
+        "trainer_bytes": device_memory(network).trainer if trained else None,
+        "zeroth_nodes_trainer_bytes": zeroth_trainer_bytes(network, 0),
+        "zeroth_weights_trainer_bytes": zeroth_trainer_bytes(network, BY_WEIGHTS),
         "layers": layers,
     }
 
@@ -80,4 +97,11 @@ def table(description: dict[str, Any]) -> list[str]:
     tail = f"training: {description['trained_weights']} weights, {description['trained_bytes']} bytes of weights, biases and gradients"
     arena, bound = description["training_arena_bytes"], description["training_lower_bound_bytes"]
     plan = f"feature maps and errors: {arena} bytes to train (lower bound {bound}), {description['inference_arena_bytes']} to infer"
-    return [head, text.get().rstrip(), tail, plan]
+    lines = [head, text.get().rstrip(), tail, plan]
+    trainers = {
+        "by back-propagation": description["trainer_bytes"],
+        f"without, {ZEROTH_QUERIES} queries by nodes": description["zeroth_nodes_trainer_bytes"],
+        "by weights": description["zeroth_weights_trainer_bytes"],
+    }
+    known = [f"{size} {how}" for how, size in trainers.items() if size is not None]
+    return [*lines, f"bytes lent to the trainer: {'; '.join(known)}"] if known else lines

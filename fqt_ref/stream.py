@@ -10,6 +10,7 @@ import numpy as np
 
 from fqt_ref import stream_frames as frames
 from fqt_ref import train_step as ts
+from fqt_ref import zeroth_order as zo
 from fqt_ref.arithmetic import sample_order
 from fqt_ref.errors import FqtError
 from fqt_ref.network import SAMPLES, Network
@@ -182,13 +183,19 @@ def learn_on_device(
     return Learnt(*session.state(), report)
 
 
-def learn_on_engine(network: Network, config: ts.TrainConfig, course: Course) -> list[Record]:
-    """The same course here: the state's records."""
-    state = prepared_state(network, config)
+def learn_on_engine(network: Network, config: ts.TrainConfig, course: Course, zeroth: zo.ZerothConfig | None = None) -> list[Record]:
+    """The same course here: the state's records. zeroth: to train without back-propagation."""
+    state = prepared_state(network, config) if zeroth is None else zo.prepared_state(network, config, zeroth)
     for order in course.orders:
-        ts.train(state, config, course.samples, course.labels, order, np.zeros(len(order), np.int64), np.zeros(len(order), np.int64))
-        if state.counters[SAMPLES] > 0:
+        losses, predictions = np.zeros(len(order), np.int64), np.zeros(len(order), np.int64)
+        if zeroth is None:
+            ts.train(state, config, course.samples, course.labels, order, losses, predictions)
+        else:
+            zo.train(state, config, zeroth, course.samples, course.labels, order, losses, predictions)
+        if state.counters[SAMPLES] > 0 and zeroth is None:
             ts.update(state, config)
+        elif state.counters[SAMPLES] > 0:
+            zo.update(state, config, zeroth)
     return list(state_records(state))
 
 

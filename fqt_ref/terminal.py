@@ -31,6 +31,27 @@ def optimizer_options(command):
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
+def zeroth_options(command):
+    """The options that choose estimates instead of back-propagation: zeroth (queries, or None) and the other fields of a ZerothConfig."""
+    for option in (
+        click.option("--exact-last", is_flag=True, help="--zeroth: the layer that makes the logits takes their error as it is."),
+        click.option(
+            "--one-sided", is_flag=True, help="--zeroth: compare with the loss as it is, not with that of the opposite perturbation."
+        ),
+        click.option("--node-step", default=5, show_default=True, help="--zeroth: perturbation of outputs, in steps of their grid."),
+        click.option(
+            "--bias-step", default=1, show_default=True, help="--zeroth: perturbation of biases, in steps of the output's grid; 0: none."
+        ),
+        click.option("--weight-step", default=1, show_default=True, help="--zeroth: perturbation of weights, in steps of their grid."),
+        click.option(
+            "--first-node", default=0, show_default=True, help="--zeroth: layers from here on are estimated by nodes, others by weights."
+        ),
+        click.option("--zeroth", type=int, metavar="QUERIES", help="Train without back-propagation: so many queries a layer and sample."),
+    ):
+        command = option(command)
+    return command
+
+
 def say(text: str) -> None:
     """A line for the person at the terminal."""
     click.echo(text, err=True)

@@ -15,9 +15,10 @@ from fqt_ref.counting import kernels as count_kernels
 from fqt_ref.counting import steps as count_steps
 from fqt_ref.counting.instructions import CORES
 from fqt_ref.counting.kernels import LAYERS, PASSES
-from fqt_ref.counting.steps import DW, DX, FORWARD, SELECT, UPDATE
+from fqt_ref.counting.steps import DW, DX, ESTIMATE, FORWARD, SELECT, UPDATE
 from fqt_ref.device_cost import TICK
 from fqt_ref.errors import FqtError
+from fqt_ref.zeroth_order import zeroth_config
 
 SCRIPT = device.ROOT / "scripts" / "bench_mcu.py"
 CALL = 64  # instructions of the test program around a call, which the clock sees too
@@ -73,6 +74,24 @@ def test_a_step_falls_into_its_parts():
     assert dense.instructions([SELECT]) < sparse.instructions([SELECT])
     assert sparse.backward < dense.backward
     assert dense.instructions([UPDATE]) > 0 < dense.stack
+
+
+def test_a_step_without_back_propagation_falls_into_its_parts():
+    require("cortex-m4")
+    network, rng = model_file.read(device.APP / "data" / "model.fqt"), np.random.RandomState(0)
+    samples, labels = rng.randint(0, 256, (count_steps.SAMPLES, 64)).astype(np.uint8), np.zeros(count_steps.SAMPLES, np.int64)
+    program = count_steps.build("cortex-m4", zeroth=True)
+    configs = (zeroth_config(network, count_steps.BATCH, queries, first_node=first) for queries, first in ((1, 0), (2, 0), (2, 255)))
+    counted = [count_steps.count_steps(program, network, samples, labels, (1.0,), config) for config in configs]
+    one, two, weights = (steps[0] for steps in counted)
+    assert one.instructions([FORWARD]) == two.instructions([FORWARD])  # with weights feature maps are placed otherwise
+    for step in (one, two, weights):
+        assert step.instructions([FORWARD]) > 0 < step.stack
+        assert step.backward == step.instructions([ESTIMATE]) > step.instructions([UPDATE]) > 0
+        for layer, parameters in enumerate(network.weights):
+            assert (step.instructions([ESTIMATE], layer) > 0) == (parameters is not None)
+    assert one.backward < two.backward < 2 * one.backward
+    assert weights.backward > two.instructions([FORWARD]) * 4  # twice two queries of the first layer alone
 
 
 def test_json():

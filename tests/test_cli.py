@@ -17,6 +17,8 @@ import pytest
 
 from fqt_ref import model_file
 from fqt_ref.cli import main
+from fqt_ref.device_memory import device_memory, zeroth_memory
+from fqt_ref.zeroth_order import zeroth_config
 
 SMALL = ["--network", "digits-mlp", "--epochs", "6", "--batch-size", "16", "--learning-rate", "0.01"]
 
@@ -248,3 +250,24 @@ def test_estimates_that_cannot_be_are_refused(tmp_path):
     line = refused("train", *SMALL, "--zeroth", 2, "--config", "float32", "-o", tmp_path / "m.fqt")
     assert "only quantized layers train without back-propagation" in line
     assert not (tmp_path / "m.fqt").exists()
+
+
+def test_deploy_writes_the_trainer_without_back_propagation(trained, tmp_path):
+    options = ("--board", "qemu_cortex_m3", "--no-build", "--zeroth", 3, "--first-node", 1000, "--one-sided", "-o", tmp_path / "zeroth")
+    done = fqt("deploy", trained[0], *options)
+    assert done.returncode == 0, done.stderr
+    network = model_file.read(trained[0])
+    config = zeroth_config(network, 8, 3, antithetic=False, first_node=1000)
+    lines = set((tmp_path / "zeroth" / "fqt.conf").read_text().splitlines())
+    assert f"CONFIG_FQT_APP_TRAINER_BYTES={(zeroth_memory(network, config).trainer + 7) // 8 * 8}" in lines
+    switches = {"ZEROTH_ORDER=y", "QUERIES=3", "FIRST_NODE=255", "ANTITHETIC=n", "EXACT_LAST=n", "NODE_STEP=5"}
+    assert {f"CONFIG_FQT_APP_{switch}" for switch in switches} <= lines
+    assert "queries 0 is not in" in refused("deploy", trained[0], "--board", "qemu_cortex_m3", "--zeroth", 0, "-o", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_info_tells_the_memory_of_both_trainers(trained):
+    description, network = json.loads(fqt("info", trained[0], "--json").stdout), model_file.read(trained[0])
+    assert description["trainer_bytes"] == device_memory(network).trainer
+    for first_node, key in ((0, "zeroth_nodes_trainer_bytes"), (255, "zeroth_weights_trainer_bytes")):
+        assert description[key] == zeroth_memory(network, zeroth_config(network, 1, 8, first_node=first_node)).trainer

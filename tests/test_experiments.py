@@ -39,6 +39,7 @@ from fqt_ref.experiments.status import duration, status
 from fqt_ref.experiments.store import Store
 from fqt_ref.experiments.transfer import Prune, Retrain
 from fqt_ref.experiments.worker import Job, perform, perform_apart
+from fqt_ref.experiments.zeroth_cost import CostSubject, Method, ZerothCost, by_nodes
 
 TESTS = Path(__file__).parent
 FAST = Training(16, 0.01)
@@ -407,6 +408,29 @@ def test_cost_is_counted():
     dense, sparse = result["steps"]
     assert dense["instructions"]["backward"] > sparse["instructions"]["backward"] > 0
     assert dense["cycles"]["forward"] >= dense["instructions"]["forward"] > 0 and dense["cycles"]["update"] > 0
+
+
+def test_cost_without_back_propagation_is_a_row_beside_the_other():
+    experiment = ZerothCost("z", "Z", "", (CostSubject("digits-cnn", (8, 8, 1), 10, None),), (Method("FQT"), by_nodes(8)), ("RP2040",))
+    first, second = (cell.run for cell in experiment.cells())
+    assert first == Cost("cortex-m0", "digits-cnn", (8, 8, 1), 10, "uint8", None)  # whose key is that of a run of before
+    assert "queries" not in describe(first) and (second.queries, second.first_node) == (8, 0)
+    parts = {"forward": 1e6, "backward": 3e6, "update": 0.0}
+    records = {
+        first: record("a", steps=[{"instructions": parts, "cycles": parts, "stack": 64}]),
+        second: record(
+            "b",
+            steps=[{"instructions": {**parts, "backward": 7e6}, "cycles": parts, "stack": 96}],
+            trainer_bytes=900,
+            back_propagation_bytes=1000,
+        ),
+    }
+    (table,) = experiment.tables(records.get)
+    assert [row[0] for row in table.rows] == [f"digits-cnn, RP2040, {name}" for name in ("FQT", "8 queries by nodes")]
+    assert [row[-3:] for row in table.rows] == [["1.0", "1000", "64"], ["2.0", "900", "96"]]
+    (table,) = experiment.tables({second: records[second]}.get)
+    assert table.rows[0][1] == "not run" and table.rows[1][-3:] == ["-", "900", "96"]
+    assert experiment.charts(lambda _: None) == [] and len(experiment.charts(records.get)) == 1
 
 
 def test_energy_is_the_stated_model():

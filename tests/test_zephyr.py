@@ -6,10 +6,12 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from fqt_ref import train_step as ts
 from fqt_ref import zephyr
+from fqt_ref import zeroth_order as zo
 from fqt_ref.errors import FqtError
 from fqt_ref.model_file import read
 from fqt_ref.state import state_checksum
@@ -19,6 +21,7 @@ PLATFORMS = ("qemu_cortex_m0", "qemu_cortex_m0_256k", "qemu_cortex_m3", "qemu_co
 # 16 KB of RAM hold the smallest network, but not the application.
 APPLICATION_PLATFORMS = PLATFORMS[1:]
 SHELL_PLATFORMS = PLATFORMS[1:3]
+ZEROTH_PLATFORMS = ("qemu_cortex_m0_256k", "qemu_cortex_m4")
 BITS, LOGIC = ("operators", "training_step", "trajectory"), ("model_file", "preemption")
 KINDS = {
     "qemu_cortex_m0": ("training_step", "trajectory", "preemption"),
@@ -81,6 +84,7 @@ def test_application_learns_and_obeys_its_shell(report):
     _, suites = report
     ran = {(s["platform"].split("/")[0], s["name"].split("/")[-1]) for s in suites if s["status"] == "passed"}
     assert {(platform, "sample.fqt.learns") for platform in APPLICATION_PLATFORMS} <= ran
+    assert {(platform, "sample.fqt.zeroth") for platform in ZEROTH_PLATFORMS} <= ran
     assert {(platform, "sample.fqt.shell") for platform in SHELL_PLATFORMS} <= ran
 
 
@@ -91,28 +95,41 @@ def test_every_case_passed(report):
     assert {c["status"] for c in cases} <= {"passed", "skipped"}
 
 
-def test_applications_checksum_is_the_engines():
-    """sample.yaml expects the state after 640 steps; the engine gets there from the same files."""
-    text = (zephyr.APP / "sample.yaml").read_text()
-    (expected,) = set(re.findall(r"checksum 0x([0-9a-f]{8}) step 640", text))
+def kconfig_default(name: str) -> int:
+    """A number in the application's Kconfig."""
     kconfig = (zephyr.APP / "Kconfig").read_text()
+    return int(re.search(rf"config FQT_APP_{name}\n.*?default (\d+)", kconfig, re.S).group(1))
 
-    def default(name: str) -> int:
-        return int(re.search(rf"config FQT_APP_{name}\n.*?default (\d+)", kconfig, re.S).group(1))
 
-    import numpy as np
+def kconfig_estimates(network, batch_size: int) -> zo.ZerothConfig:
+    """How the application estimates gradients unless told otherwise."""
+    numbers = {name: kconfig_default(name.upper()) for name in ("queries", "weight_step", "bias_step", "node_step", "first_node")}
+    return zo.zeroth_config(network, batch_size, antithetic=True, exact_last=False, **numbers)
 
+
+@pytest.mark.parametrize("scenario", ["learns", "no_shell", "zeroth"])
+def test_applications_checksum_is_the_engines(scenario):
+    """sample.yaml expects the state after 640 steps; the engine gets there from the same files, and a failure shows the new checksum."""
+    text = (zephyr.APP / "sample.yaml").read_text()
+    block = re.search(rf"  sample\.fqt\.{scenario}:\n(.*?)(\n  \S|\Z)", text, re.S).group(1)
+    (expected,) = re.findall(r"checksum 0x([0-9a-f]{8}) step 640", block)
     blob = (zephyr.APP / "data" / "samples.bin").read_bytes()
     count, size = np.frombuffer(blob, "<u4", 2)
     labels = np.frombuffer(blob, "<u2", 2 * count, 8)[::2].astype(np.int64)
     samples = np.frombuffer(blob, np.uint8, count * size, 8 + 4 * count).reshape(count, size).copy()
-    rate = default("LEARNING_RATE_PPM") / 1e6
-    config = ts.train_config(default("BATCH_SIZE"), rate, seed=default("SEED"))
-    state = prepared_state(read(zephyr.APP / "data" / "model.fqt"), config)
+    network, batch_size = read(zephyr.APP / "data" / "model.fqt"), kconfig_default("BATCH_SIZE")
+    config = ts.train_config(batch_size, kconfig_default("LEARNING_RATE_PPM") / 1e6, seed=kconfig_default("SEED"))
     order = np.arange(640) % int(count)
     losses, predictions = np.zeros(640, np.int64), np.zeros(640, np.int64)
-    ts.train(state, config, samples, labels, order, losses, predictions)
+    if scenario == "zeroth":
+        estimates = kconfig_estimates(network, batch_size)
+        state = zo.prepared_state(network, config, estimates)
+        zo.train(state, config, estimates, samples, labels, order, losses, predictions)
+    else:
+        state = prepared_state(network, config)
+        ts.train(state, config, samples, labels, order, losses, predictions)
     assert f"{state_checksum(state):08x}" == expected
+    assert np.mean(losses[-64:]) < np.mean(losses[:64]) / 2
     assert np.mean(predictions[-64:] == labels[order[-64:]]) > 0.8
 
 
@@ -133,6 +150,16 @@ def test_a_board_with_one_uart_learns_what_is_sent(workspace, tmp_path):
     model = zephyr.APP / "data" / "model.fqt"
     command = [sys.executable, "-m", "fqt_ref", "deploy", str(model), "--board", "qemu_cortex_m0_256k"]
     command += ["--run", "--samples", "50", "--json"]
+    done = subprocess.run([*command, "-o", str(tmp_path / "build")], capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["streamed"], result["updates"], result["equal"]) == (50, 7, True)
+
+
+def test_deployed_network_learns_without_back_propagation(workspace, tmp_path):
+    model = zephyr.APP / "data" / "model.fqt"
+    command = [sys.executable, "-m", "fqt_ref", "deploy", str(model), "--board", "qemu_cortex_m3", "--zeroth", "2", "--first-node", "1"]
+    command += ["--learning-rate", "0.005", "--run", "--samples", "50", "--json"]
     done = subprocess.run([*command, "-o", str(tmp_path / "build")], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)

@@ -97,17 +97,18 @@ def build_plugin() -> Path:
     return path
 
 
-def build_program(core: str, name: str, optimize: str = "-O2") -> Program:
-    """The library with tests/measure/<name>.c for a core, unless its sources are unchanged. Raises FqtError."""
+def build_program(core: str, name: str, optimize: str = "-O2", define: str = "") -> Program:
+    """The library with tests/measure/<name>.c for a core, unless its sources are unchanged. define: a macro. Raises FqtError."""
     require(core)
     target = find_core(core)
     compiler = device.compiler_of(target)
     timer = ("-DFQT_TIMER_NRF",) if core == "cortex-m0" else ()
-    cpu = [optimize, "-g", *device.COMMON_FLAGS, *target.cpu_flags, *device.link_flags(target), *timer]
+    macro = [f"-D{define}"] if define else []
+    cpu = [optimize, "-g", *device.COMMON_FLAGS, *target.cpu_flags, *device.link_flags(target), *timer, *macro]
     sources = [*device.library_sources(), MEASURE / f"{name}.c", MEASURE / "count.c"]
     headers = [*(device.APP / "include").rglob("*.h"), *(device.APP / "lib" / "fqt").rglob("*.h"), *MEASURE.glob("*.h")]
     compiling = [compiler, *cpu, "-ffunction-sections", "-fdata-sections", f"-I{device.APP / 'include'}", "-c", *map(str, sources)]
-    prefix = f"count-{name}-{core}{optimize}"
+    prefix = f"count-{name}-{core}{optimize}{define}"
     path, there = cached(prefix, ".elf", compiling, sorted([*headers, *sources]))
     if not there:
         with device.scratch_beside(path) as scratch:

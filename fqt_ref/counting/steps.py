@@ -13,14 +13,15 @@ from fqt_ref.errors import FqtError
 from fqt_ref.model_file import file_bytes
 from fqt_ref.network import LAYER_TRAINABLE, OP_NAMES, Network, carrying, inputs_of
 from fqt_ref.sparse_update import kept_channels
+from fqt_ref.zeroth_order import ZerothConfig
 
 SAMPLES = 2  # counted of each run; the figures are means
 LEARNT = 10 * BATCH  # samples a network has learnt before: its errors have found their scales
 ROOM = 16 << 20  # of the bundle and the memory behind it, on every machine
 RATES = (1.0, 0.5, 0.1)
 # Parts of a step, in the order of time.
-FORWARD, LOSS, SELECT, DW, DX, UPDATE = PARTS = ("forward", "loss", "select", "dw", "dx", "update")
-BACKWARD = (SELECT, DW, DX)
+FORWARD, LOSS, SELECT, DW, DX, ESTIMATE, UPDATE = PARTS = ("forward", "loss", "select", "dw", "dx", "estimate", "update")
+BACKWARD = (SELECT, DW, DX, ESTIMATE)  # the last one stands in for the others without back-propagation
 # The event that ends a part (enum fqt_event; 0: the sample's end).
 OUTPUT, LOSS_KNOWN, ERROR, SELECTED, GRADIENT, BIAS_GRADIENT, END = 1, 2, 3, 4, 5, 6, 0
 FOR_OBSERVERS = "fqt_sparse_zero_u8"  # what an observer alone wants to see: no part of a step
@@ -50,6 +51,7 @@ class Step(NamedTuple):
     program: Program
     parts: list[Part]
     stack: int
+    zeroth: ZerothConfig | None = None  # without back-propagation
 
     def mean(self, measure: Callable[[Program, np.ndarray], float], names: Iterable[str], layer: int | None = None) -> float:
         """What a function of program and interval says of some parts, a mean over the samples."""
@@ -62,7 +64,7 @@ class Step(NamedTuple):
 
     @property
     def backward(self) -> float:
-        """Instructions of a sample's way back."""
+        """Instructions of a sample's way back, or of what stands in for it."""
         return self.instructions(BACKWARD)
 
 
@@ -107,11 +109,12 @@ def learnt_network(name: str, side: int, channels: int, train_last: int | None) 
     return network_of(name, state), samples, y
 
 
-def bundle(network: Network, samples: np.ndarray, labels: np.ndarray, rates: Iterable[float]) -> bytes:
+def bundle(network: Network, samples: np.ndarray, labels: np.ndarray, rates: Iterable[float], zeroth: ZerothConfig | None = None) -> bytes:
     """The file that steps.c reads."""
     data, parts = file_bytes(network), []
+    estimates = list(map(int, zeroth)) if zeroth is not None else [0] * len(ZerothConfig._fields)
     for rate in rates:
-        head = [len(data), SAMPLES, samples.shape[1], round(rate * 4096)]
+        head = [len(data), SAMPLES, samples.shape[1], round(rate * 4096), *estimates]
         x = samples[:SAMPLES].tobytes()
         parts += [np.array(head, "<u4").tobytes(), data, bytes(-len(data) % 4), labels[:SAMPLES].astype("<u4").tobytes(), x]
         parts.append(bytes(-len(x) % 4))
@@ -146,16 +149,30 @@ def parts_of_sample(network: Network, program: Program, events: list[tuple[int, 
     return parts
 
 
-def build(core: str, optimize: str = "-O2") -> Program:
-    """The program that trains."""
-    return build_program(core, "steps", optimize)
+def parts_of_estimates(events: list[tuple[int, int]], intervals: list[np.ndarray]) -> list[Part]:
+    """The same of a sample without back-propagation, whose forward pass ends with the loss."""
+    parts = []
+    for (event, index), interval in zip(events, intervals, strict=True):
+        layer = index if event in (GRADIENT, BIAS_GRADIENT) else -1
+        parts.append(Part(FORWARD if event == LOSS_KNOWN else ESTIMATE, layer, interval))
+    return parts
+
+
+def build(core: str, optimize: str = "-O2", zeroth: bool = False) -> Program:
+    """The program that trains. zeroth: without back-propagation."""
+    return build_program(core, "steps", optimize, "FQT_STEPS_ZEROTH" if zeroth else "")
 
 
 def count_steps(
-    program: Program, network: Network, samples: np.ndarray, labels: np.ndarray, rates: tuple[float, ...] = RATES
+    program: Program,
+    network: Network,
+    samples: np.ndarray,
+    labels: np.ndarray,
+    rates: tuple[float, ...] = RATES,
+    zeroth: ZerothConfig | None = None,
 ) -> list[Step]:
-    """A network's step at each update rate. Raises FqtError."""
-    answer = run(program, bundle(network, samples, labels, rates))
+    """A network's step at each update rate. zeroth: how gradients are estimated, of a program built for that. Raises FqtError."""
+    answer = run(program, bundle(network, samples, labels, rates, zeroth))
     intervals, steps = iter(answer.intervals), []
     lines = iter(answer.lines)
     for rate in rates:
@@ -166,14 +183,18 @@ def count_steps(
         events: list[tuple[int, int]] = []
         for line in lines:
             if line[0] == "stack":
-                steps.append(Step(network, rate, program, parts, int(line[1])))
+                steps.append(Step(network, rate, program, parts, int(line[1]), zeroth))
                 break
             if line[0] == UPDATE:
                 parts.append(Part(UPDATE, -1, next(intervals)))
                 continue
             events.append((int(line[0]), int(line[1])))
             if events[-1][0] == END:
-                parts += parts_of_sample(network, program, events, [next(intervals) for _ in events])
+                watched = [next(intervals) for _ in events]
+                if zeroth is None:
+                    parts += parts_of_sample(network, program, events, watched)
+                else:
+                    parts += parts_of_estimates(events, watched)
                 events = []
     return steps
 

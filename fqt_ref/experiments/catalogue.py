@@ -12,6 +12,7 @@ from fqt_ref.experiments.learn import PAPER, Rule, Training
 from fqt_ref.experiments.memory import DeviceMemory
 from fqt_ref.experiments.scratch import FromScratch, RulesFromScratch, Task
 from fqt_ref.experiments.transfer import Subject, TransferLearning
+from fqt_ref.experiments.zeroth_cost import CostSubject, Method, ZerothCost, by_nodes, by_weights
 from fqt_ref.transfer.settings import Settings
 
 Printed = tuple[tuple[str, str, float], ...]
@@ -265,6 +266,15 @@ EXPERIMENTS: tuple[Experiment, ...] = (
             Rule("uint8, errors rounded stochastically", "uint8", Training(stochastic_errors=True)),
             Rule("uint8, a weight grid for each channel", "uint8", PAPER, per_channel=True),
         ),
+    ),
+    ZerothCost(
+        "zeroth-cost",
+        "Training without back-propagation: what a sample costs beside fully quantized training (not in the paper)",
+        "SPEC.md 17, perturbations on both sides: a query is two forward passes of the layers behind the change. mbednet for samples of "
+        "CIFAR-10's shape; both networks in uint8, dense, trained for ten minibatches by back-propagation before.",
+        subjects=(CostSubject("mnist-cnn", (28, 28, 1), 10, None), CostSubject("mbednet", (32, 32, 3), 10, 5)),
+        methods=(Method("FQT"), by_nodes(8), by_weights(8)),
+        chips=("RP2040", "nrf52840"),
     ),
     Ablations(
         "ablations",

@@ -30,7 +30,10 @@ def digits_as(shape: Shape, count: int) -> tuple[NDArray[np.uint8], NDArray[np.i
 
 @dataclass(frozen=True)
 class Cost(Run):
-    """A network's step on a core at update rates; it has trained for ten minibatches before, as fqt_ref/counting/steps.py has it."""
+    """A network's step on a core at update rates; it has trained for ten minibatches before, as fqt_ref/counting/steps.py has it.
+
+    queries, first_node: of the ZerothConfig of a step without back-propagation; "backward" are its estimates then.
+    """
 
     core: str
     network: str
@@ -39,16 +42,20 @@ class Cost(Run):
     config: str
     train_last: int | None
     rates: tuple[float, ...] = (1.0,)
+    queries: int | None = None
+    first_node: int | None = None
 
     def perform(self, place: Place) -> Outcome:
         from fqt_ref import train_step
         from fqt_ref.build import build_network
         from fqt_ref.counting import cycles, steps
         from fqt_ref.counting.instructions import instructions
+        from fqt_ref.device_memory import device_memory, zeroth_memory
         from fqt_ref.models import describe_network
         from fqt_ref.models.describe import graph_of
         from fqt_ref.network import network_of
         from fqt_ref.training import flat, prepared_state
+        from fqt_ref.zeroth_order import zeroth_config
 
         x, y = digits_as(self.shape, steps.LEARNT)
         graph = graph_of(self.network, describe_network(self.network, self.shape, self.classes), self.shape)
@@ -58,17 +65,22 @@ class Cost(Run):
         train_step.train(state, config, samples, y, np.arange(len(x)), np.zeros(len(x), np.int64), np.zeros(len(x), np.int64))
         network = network_of(self.network, state)
         place.advance(0.3, "learnt")
-        program = steps.build(self.core)
+        zeroth, memory = None, {}
+        if self.queries is not None:
+            zeroth = zeroth_config(network, steps.BATCH, self.queries, first_node=self.first_node or 0)
+            lent = zeroth_memory(network, zeroth).trainer, device_memory(network).trainer
+            memory = dict(zip(("trainer_bytes", "back_propagation_bytes"), lent, strict=True))
+        program = steps.build(self.core, zeroth=zeroth is not None)
         place.advance(0.1, "compiled")
         measured = []
-        for step in steps.count_steps(program, network, samples, y, self.rates):
+        for step in steps.count_steps(program, network, samples, y, self.rates, zeroth):
             parts = {"forward": (steps.FORWARD,), "backward": (steps.LOSS, *steps.BACKWARD), "update": (steps.UPDATE,)}
             # An update ends a minibatch: a sample's share of it.
             share = {"forward": 1, "backward": 1, "update": steps.BATCH}
             counted = {name: step.mean(instructions, of) / share[name] for name, of in parts.items()}
             estimated = {name: step.mean(cycles.cycles, of) / share[name] for name, of in parts.items()}
             measured.append({"rate": step.rate, "instructions": counted, "cycles": estimated, "stack": step.stack})
-        return Outcome({"steps": measured, "assumptions": cycles.ASSUMPTIONS[self.core]})
+        return Outcome({"steps": measured, "assumptions": cycles.ASSUMPTIONS[self.core], **memory})
 
 
 @dataclass(frozen=True)
