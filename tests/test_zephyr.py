@@ -91,10 +91,12 @@ def test_every_case_passed(report):
     assert {c["status"] for c in cases} <= {"passed", "skipped"}
 
 
-def test_applications_checksum_is_the_engines():
-    """sample.yaml expects the state after 640 steps; the engine gets there from the same files."""
+@pytest.mark.parametrize("options", [{}, {"weight_range": "moving-average", "stochastic_errors": True}])
+def test_applications_checksum_is_the_engines(options):
+    """sample.yaml expects the state after 640 steps, plain and of sample.fqt.options; the engine gets there from the same files."""
     text = (zephyr.APP / "sample.yaml").read_text()
-    (expected,) = set(re.findall(r"checksum 0x([0-9a-f]{8}) step 640", text))
+    with_options = re.search(r"  sample\.fqt\.options:\n.*?step 640", text, re.S).group()
+    (expected,) = set(re.findall(r"checksum 0x([0-9a-f]{8}) step 640", with_options if options else text.replace(with_options, "")))
     kconfig = (zephyr.APP / "Kconfig").read_text()
 
     def default(name: str) -> int:
@@ -107,7 +109,7 @@ def test_applications_checksum_is_the_engines():
     labels = np.frombuffer(blob, "<u2", 2 * count, 8)[::2].astype(np.int64)
     samples = np.frombuffer(blob, np.uint8, count * size, 8 + 4 * count).reshape(count, size).copy()
     rate = default("LEARNING_RATE_PPM") / 1e6
-    config = ts.train_config(default("BATCH_SIZE"), rate, seed=default("SEED"))
+    config = ts.train_config(default("BATCH_SIZE"), rate, seed=default("SEED"), **options)
     state = prepared_state(read(zephyr.APP / "data" / "model.fqt"), config)
     order = np.arange(640) % int(count)
     losses, predictions = np.zeros(640, np.int64), np.zeros(640, np.int64)
