@@ -49,8 +49,9 @@ def fqt() -> None:
 @click.option("-o", "--output", type=FILE, required=True, help="Model file to write.")
 @json_option
 def train(
-    data, data_dir, network, config, source, train_last, epochs, batch_size, learning_rate, lambda_min, lambda_max, sparse_last, optimizer,
-    momentum, real_weights, zeroth, first_node, weight_step, bias_step, node_step, one_sided, exact_last, seed, plot, output, as_json,
+    data, data_dir, network, config, source, train_last, epochs, batch_size, learning_rate, lambda_min, lambda_max, sparse_last,
+    optimizer, momentum, real_weights, weight_range, range_rate, stochastic_errors,
+    zeroth, first_node, weight_step, bias_step, node_step, one_sided, exact_last, seed, plot, output, as_json,
 ) -> None:  # fmt: skip
     """Train a network and write it to a model file. Ctrl-C stops early and keeps what was learnt.
 
@@ -62,9 +63,12 @@ def train(
     from fqt_ref.network import network_of
     from fqt_ref.train_step import train_config
     from fqt_ref.training import check_fits, check_run, fresh_network, train_epochs
-    from fqt_ref.zeroth_order import zeroth_config
+    from fqt_ref.zeroth_order import check_options, zeroth_config
 
-    settings = train_config(batch_size, learning_rate, lambda_min, lambda_max, sparse_last, seed, optimizer, momentum, real_weights)
+    settings = train_config(
+        batch_size, learning_rate, lambda_min, lambda_max, sparse_last, seed, optimizer, momentum, real_weights,
+        weight_range, range_rate, stochastic_errors,
+    )  # fmt: skip
     check_run(settings, epochs)
     if plot is not None:
         from fqt_ref.plot import require_matplotlib
@@ -84,6 +88,7 @@ def train(
     else:
         if optimizer != NAMES[0]:
             raise FqtError(f"--zeroth trains with {NAMES[0]}: leave --optimizer {optimizer} away")
+        check_options(settings)
         estimates = zeroth_config(start, batch_size, zeroth, weight_step, bias_step, node_step, not one_sided, first_node, exact_last)
     say_if_slow()
     history, state, stopped = [], None, False

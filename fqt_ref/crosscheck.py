@@ -15,6 +15,7 @@ from fqt_ref.errors import FqtError
 from fqt_ref.golden.format import Case, case_bytes, file_bytes
 from fqt_ref.golden.steps import trace_case, zeroth_trace_case
 from fqt_ref.network import LAYER_TRAINABLE, OPS_WITH_WEIGHTS, TENSOR_ADAPTIVE, U8, Network, carrying, tensor_size
+from fqt_ref.optimizers.standardized_sgd import WEIGHT_RANGES
 from fqt_ref.random_graph import CONFIGS, random_network
 from fqt_ref.training_plan import plan_network
 
@@ -31,11 +32,14 @@ def random_course(rng: np.random.RandomState, network: Network, classes: int) ->
 
 
 def random_case(seed: int, index: int, steps: int) -> Case:
-    """One random network with random samples, labels and hyperparameters, and its trace."""
+    """One random network with random samples, labels and hyperparameters, every other with random options, and its trace."""
     rng = np.random.RandomState((seed * 1_000_003 + index) % 2**32)
     classes, config = int(rng.randint(1, 11)), CONFIGS[rng.randint(3)]
     network = random_network(rng, f"random {index}", config, classes)
     samples, labels, settings = random_course(rng, network, classes)
+    if rng.randint(2):
+        weight_range, range_rate = int(rng.randint(len(WEIGHT_RANGES))), np.float32(10 ** rng.uniform(-3, 0))
+        settings = settings._replace(weight_range=weight_range, range_rate=range_rate, stochastic_errors=bool(rng.randint(2)))
     return trace_case(f"seed {seed}, network {index}, {config}", network, settings, samples, labels, steps)
 
 

@@ -17,6 +17,7 @@ from fqt_ref.errors import FqtError
 ROOT = Path(__file__).resolve().parents[1]
 APP = ROOT / "zephyr_app"
 # Warnings are errors in the tests only, so that a newer compiler's new warning does not stop a user.
+OPTION_FLAGS = ["-DFQT_WITH_WEIGHT_RANGES=1", "-DFQT_WITH_STOCHASTIC_ERRORS=1"]  # golden files hold SPEC.md 16's options, too
 COMMON_FLAGS = ["-std=c11", "-ffp-contract=off", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wsign-conversion"]
 SANITIZE_FLAGS = ["-g", "-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
 WORK_BYTES = 3 << 20
@@ -183,7 +184,7 @@ def build_command(target: Target, compiler: str = "gcc", sanitize: bool = False,
     """Compiler, flags and sources of the replay program, without its output."""
     if sanitize and target.emulated:
         raise FqtError(f"sanitizers do not run on target '{target.name}': use target 'host'")
-    flags = [optimize, *COMMON_FLAGS, *target.cpu_flags, *link_flags(target), *(SANITIZE_FLAGS if sanitize else [])]
+    flags = [optimize, *COMMON_FLAGS, *OPTION_FLAGS, *target.cpu_flags, *link_flags(target), *(SANITIZE_FLAGS if sanitize else [])]
     return [compiler_of(target, compiler), *flags, *include_flags(), *map(str, library_sources() + replay_sources())]
 
 

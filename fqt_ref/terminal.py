@@ -16,8 +16,16 @@ data_dir_option = click.option("--data-dir", type=click.Path(path_type=Path), he
 
 
 def optimizer_options(command):
-    """The options that choose an optimizer of the engine: optimizer, momentum, real_weights."""
+    """The options that choose an optimizer of the engine and its own: parameters of train_step.train_config() of the same name."""
     for option in (
+        click.option("--stochastic-errors", is_flag=True, help="Round errors stochastically instead of half up."),
+        click.option("--range-rate", default=0.001, show_default=True, help="Of --weight-range moving-average."),
+        click.option(
+            "--weight-range",
+            default="hysteresis",
+            show_default=True,
+            help="hysteresis, moving-average or literal: how weight grids follow.",
+        ),
         click.option(
             "--real-weights", is_flag=True, help="Keep what rounding to bytes leaves over, as Lin et al. simulate (4 B a weight)."
         ),

@@ -85,7 +85,7 @@ FRACTION = np.float32(0.0078125)  # add and hard-swish round in 128ths of a step
 class TrainConfig(NamedTuple):
     """Hyperparameters. lambda_min, lambda_max: Q12 (SPEC.md 5); optimizer: of optimizers.names; see train_config().
 
-    What has a default here is of the desktop alone: neither model files nor the C library know it.
+    optimizer, momentum and real_weights are of the desktop alone: the C library has the first optimizer only.
     """
 
     batch_size: int
@@ -137,9 +137,6 @@ def check_on_chip(config: TrainConfig) -> None:
     """Whether the C library trains so. Raises FqtError."""
     if config.optimizer != STANDARDIZED_SGD:
         raise FqtError(f"the C library has {NAMES[0]} alone: {NAMES[config.optimizer]} is for the desktop (fqt train, retrain, transfer)")
-    for option, default in config._field_defaults.items():
-        if getattr(config, option) != default:
-            raise FqtError(f"the C library has no {option}: this option is for the desktop, leave it at its default")
 
 
 @uncounted

@@ -15,7 +15,7 @@ from fqt_ref.jit import njit, uncounted
 from fqt_ref.model_file import MAX_FAN_OUT, MAX_POSITIONS
 from fqt_ref.network import LAYER_TRAINABLE, MAX_POOL2D, SAMPLES, STEP, U8, Network, State, new_state
 from fqt_ref.operators.views import error_i8, feature_u8, limits, matrix, passing, trains, vector
-from fqt_ref.optimizers.standardized_sgd import LARGEST_PRODUCT, fraction_bits_of
+from fqt_ref.optimizers.standardized_sgd import HYSTERESIS, LARGEST_PRODUCT, fraction_bits_of
 from fqt_ref.ranges import error_scale_in_force
 from fqt_ref.sparse_update import kept_channels
 
@@ -353,8 +353,15 @@ def train(state, config, zeroth, samples, labels, order, losses, predictions):
             update(state, config, zeroth)
 
 
+def check_options(config: ts.TrainConfig) -> None:
+    """Whether hyperparameters leave the options of training with errors alone (SPEC.md 16). Raises FqtError."""
+    if config.weight_range != HYSTERESIS or config.stochastic_errors:
+        raise FqtError("without back-propagation there are neither other weight ranges nor errors to round: leave those options away")
+
+
 def prepared_state(network: Network, config: ts.TrainConfig, zeroth: ZerothConfig) -> State:
-    """A State ready for train_sample()."""
+    """A State ready for train_sample(). Raises FqtError for options of training with errors."""
+    check_options(config)
     state = new_state(network)
     begin(state, config, zeroth)
     return state

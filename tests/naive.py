@@ -837,6 +837,18 @@ def read_model(blob: bytes) -> tuple[list[Tensor], list[Layer]]:
     return tensors, layers
 
 
+def trainer_of(inputs) -> "Trainer":
+    """A training run from the inputs of kinds 100, 101, 104 and 105 (SPEC.md 12), arrays."""
+    model, numbers, rate, _, _, *options = inputs
+    batch, seed, lmin, lmax, last = (int(v) for v in numbers[:5])
+    how, stochastic_errors = ("hysteresis", "moving-average", "literal")[int(options[0][0]) if options else 0], False
+    if options:
+        how = float(options[1][0]) if how == "moving-average" else how
+        stochastic_errors = bool(options[0][1])
+    tables = read_model(model.tobytes())
+    return Trainer(*tables, batch, rate[0], seed, lmin, lmax, bool(last), how=how, stochastic_errors=stochastic_errors)
+
+
 def unpack(blob, kind, count, at):
     values = struct.unpack_from(f"<{count}{kind}", blob, at)
     return [f32(v) for v in values] if kind == "f" else list(values)

@@ -49,7 +49,8 @@ def hazards(tmp_path_factory):
     """The hazards program, sanitized, with a hook in every memcpy."""
     require("host")
     program = tmp_path_factory.mktemp("hazards") / "hazards"
-    flags = ["-O1", "-std=c11", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-Dmemcpy=hooked_memcpy", *device.SANITIZE_FLAGS]
+    flags = ["-O1", "-std=c11", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-Dmemcpy=hooked_memcpy"]
+    flags += [*device.SANITIZE_FLAGS, *device.OPTION_FLAGS]
     subprocess.run(["gcc", *flags, *device.include_flags(), *device.library_sources(), HAZARDS, "-o", program], check=True, timeout=300)
     return program
 

@@ -63,11 +63,10 @@ def test_engine_equals_slow_twin(index):
 
 def twin_trace(case):
     """naive.py's trace of a random case's inputs."""
-    model, numbers, rate, samples, labels = case.inputs
-    batch, seed, lmin, lmax, last, _, steps = map(int, numbers)
-    trainer = naive.Trainer(*naive.read_model(model.tobytes()), batch, rate[0], seed, lmin, lmax, bool(last))
+    _, numbers, _, samples, labels, *_ = case.inputs
+    trainer = naive.trainer_of(case.inputs)
     trainer.records = []
-    trainer.run([[int(v) for v in sample] for sample in samples], [int(label) for label in labels], steps)
+    trainer.run([[int(v) for v in sample] for sample in samples], [int(label) for label in labels], int(numbers[6]))
     return naive.trace_bytes(trainer.records)
 
 
@@ -172,6 +171,13 @@ def test_random_networks_cover_graph_options(graphs, feature):
 
 def test_random_cases_cover_sparse_last():
     assert {int(cross.random_case(5, i, 1).inputs[1][4]) for i in range(10)} == {0, 1}
+
+
+def test_random_cases_cover_the_options():
+    cases = [cross.random_case(20261121, i, 1) for i in range(40)]  # those that are compared on the host
+    options = [case.inputs[5] for case in cases if case.kind == "options_trace"]
+    assert {tuple(map(int, numbers)) for numbers in options} == {(0, 1), (1, 0), (1, 1), (2, 0), (2, 1)}
+    assert len(options) < 30
 
 
 def test_a_wrong_bit_is_found_and_named(monkeypatch):

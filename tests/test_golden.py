@@ -54,13 +54,6 @@ def test_engine_equals_slow_twin(name):
             assert found.tobytes() == expected.tobytes(), f"{case.kind}, {case.name}"
 
 
-def naive_trainer(case: Case) -> naive.Trainer:
-    """naive.py's training run from a trace's or trajectory's inputs."""
-    batch, seed, lmin, lmax, last = (int(v) for v in case.inputs[1][:5])
-    tables = naive.read_model(case.inputs[0].tobytes())
-    return naive.Trainer(*tables, batch, case.inputs[2][0], seed, lmin, lmax, bool(last))
-
-
 @pytest.fixture(scope="module")
 def traces():
     return list(steps.traces())
@@ -68,7 +61,7 @@ def traces():
 
 def replayed_by_twin(case: Case) -> bytes:
     """naive.py's trace of a trace case's inputs."""
-    trainer = naive_trainer(case)
+    trainer = naive.trainer_of(case.inputs)
     trainer.records = []
     trainer.run([values(s) for s in case.inputs[3]], values(case.inputs[4]), int(case.inputs[1][6]))
     return naive.trace_bytes(trainer.records)
@@ -126,9 +119,34 @@ def test_trajectories_are_long_and_in_every_configuration():
 
 def test_small_trajectory_equals_slow_twin():
     ((_, case),) = steps.trajectories(only="trajectory_small")
-    results, checksums = naive_trainer(case).run([values(s) for s in case.inputs[3]], values(case.inputs[4]), 48)
+    results, checksums = naive.trainer_of(case.inputs).run([values(s) for s in case.inputs[3]], values(case.inputs[4]), 48)
     assert results == case.expected[0].reshape(-1)[:96].tolist()
     assert checksums == case.expected[1][: 48 // steps.BATCH].tolist()
+
+
+@pytest.fixture(scope="module")
+def option_cases():
+    return list(steps.option_cases())
+
+
+@pytest.mark.parametrize("index", range(11))
+def test_options_equal_slow_twin(option_cases, index):
+    _, case = option_cases[index]
+    if case.kind == "options_trace":
+        assert replayed_by_twin(case) == case.expected[0].tobytes()
+        return
+    count = 2 * steps.BATCH
+    results, checksums = naive.trainer_of(case.inputs).run([values(s) for s in case.inputs[3]], values(case.inputs[4]), count)
+    assert results == case.expected[0].reshape(-1)[: 2 * count].tolist()
+    assert checksums == case.expected[1][:2].tolist()
+
+
+def test_every_option_is_in_a_golden_file(option_cases):
+    assert len(option_cases) == 11
+    small = {tuple(map(int, case.inputs[5])) for name, case in option_cases if name == "options_small"}
+    assert small == {(2, 0), (1, 0), (0, 1), (1, 1)}
+    checksums = {tuple(case.expected[1].tolist()) for name, case in option_cases if name == "options_small"}
+    assert len(checksums) == 4
 
 
 def test_start_of_zeroth_trajectories_equals_slow_twin():

@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 from test_cli import SMALL, fqt, refused
 
+from fqt_ref import device
 from fqt_ref import train_step as ts
+from fqt_ref import zeroth_order as zo
 from fqt_ref.arithmetic import fround_random, random_key, random_word, requantize_random, requantizer
 from fqt_ref.build import build_network
 from fqt_ref.datasets import load
 from fqt_ref.errors import FqtError
-from fqt_ref.golden.steps import setup_arrays
+from fqt_ref.golden.format import Case
+from fqt_ref.golden.format import file_bytes as golden_bytes
+from fqt_ref.golden.steps import setup_arrays, trace_case
 from fqt_ref.model_file import file_bytes
 from fqt_ref.models import Add, AvgPool2d, Conv2d, DepthwiseConv2d, Linear, MaxPool2d
 from fqt_ref.models.describe import graph_of
@@ -226,11 +230,57 @@ def test_golden_files_hold_the_default_alone(optimizer):
         setup_arrays(network, ts.train_config(8, optimizer=optimizer), samples, labels, 1)
 
 
-@pytest.mark.parametrize(("name", "value"), [("weight_range", "literal"), ("range_rate", 0.5), ("stochastic_errors", True)])
-def test_golden_files_hold_no_option_under_trial(name, value):
-    network, samples, labels = small_network("uint8")
-    with pytest.raises(FqtError, match=f"the C library has no {name}"):
-        setup_arrays(network, ts.train_config(8, **{name: value}), samples, labels, 1)
+@pytest.fixture(scope="module")
+def golden_path(tmp_path_factory):
+    """The options on a small graph as a golden file, and the same asked for without one of them, which must not be equal."""
+    folder = tmp_path_factory.mktemp("options")
+    network, samples, labels = small_network("mixed", graph=True)
+    cases = {}
+    for i, options in enumerate(OPTIONS):
+        settings = ts.train_config(2, 0.02, 0.4, 0.8, seed=5, **options)
+        cases[f"{i}"] = case = trace_case(f"{i}", network, settings, samples, labels, 7)
+        assert case.kind == "options_trace"
+        for j, option in enumerate(case.inputs[5]):
+            if option != 0:
+                without = np.where(np.arange(2) == j, 0, case.inputs[5]).astype(np.uint32)
+                cases[f"{i} without {j}"] = Case(case.kind, case.name, [*case.inputs[:5], without, case.inputs[6]], case.expected)
+    for name, case in cases.items():
+        (folder / name).write_bytes(golden_bytes([case]))
+    return folder
+
+
+def on_host(path):
+    try:
+        device.require("host")
+    except FqtError as error:
+        pytest.skip(str(error))
+    return device.run_replay("host", path)
+
+
+def test_the_c_library_knows_each_option(golden_path):
+    for path in golden_path.iterdir():
+        result = on_host(path)
+        assert (result.cases, result.equal) == (1, "without" not in path.name), (path.name, result.first)
+
+
+def test_hazard_option_left_out_of_the_build(golden_path, tmp_path):
+    on_host(golden_path / "0")
+    for left_out, refused_ones in zip(device.OPTION_FLAGS, ([0, 1, 2, 4], [3, 4]), strict=True):
+        program = tmp_path / "partial"
+        command = [part for part in device.build_command(device.TARGETS["host"], optimize="-O1") if part != left_out]
+        device.compile_program([*command, "-Werror", "-o", str(program)], "compiling", "the C library does not compile")
+        for i in range(len(OPTIONS)):
+            answer = device.run([program, golden_path / f"{i}"], "replaying", 60)
+            report = device.parse_report("host", answer.stdout)
+            assert (report.malformed, report.differences) == (int(i in refused_ones), 0)
+
+
+def test_options_are_refused_without_back_propagation():
+    network, *_ = small_network("uint8")
+    zeroth = zo.zeroth_config(network, 2, 1)
+    for options in OPTIONS:
+        with pytest.raises(FqtError, match="without back-propagation there are neither"):
+            zo.prepared_state(network, ts.train_config(2, **options), zeroth)
 
 
 @pytest.mark.parametrize(
@@ -243,6 +293,9 @@ def test_golden_files_hold_no_option_under_trial(name, value):
         (["--optimizer", "sgd-m", "--learning-rate", "inf"], "learning rate inf is not in 0..1000000"),
         (["--optimizer", "sgd-m", "--momentum", "1"], "momentum 1.0 is not in 0..1 (less than 1)"),
         (["--optimizer", "sgd-m", "--momentum", "nan"], "momentum nan is not in 0..1 (less than 1)"),
+        (["--weight-range", "median"], "weight range 'median' does not exist: choose one of hysteresis, moving-average, literal"),
+        (["--optimizer", "sgd-m", "--weight-range", "literal"], "weight range literal is for standardized-sgd"),
+        (["--weight-range", "moving-average", "--range-rate", "1.5"], "range rate 1.5 is not in 0..1 (more than 0)"),
     ],
 )
 def test_hazard_options_that_make_no_sense(options, message, tmp_path):

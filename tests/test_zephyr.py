@@ -107,7 +107,10 @@ def kconfig_estimates(network, batch_size: int) -> zo.ZerothConfig:
     return zo.zeroth_config(network, batch_size, antithetic=True, exact_last=False, **numbers)
 
 
-@pytest.mark.parametrize("scenario", ["learns", "no_shell", "zeroth"])
+OPTIONS = {"options": {"weight_range": "moving-average", "stochastic_errors": True}}  # what scenarios of sample.yaml turn on
+
+
+@pytest.mark.parametrize("scenario", ["learns", "no_shell", "zeroth", "options"])
 def test_applications_checksum_is_the_engines(scenario):
     """sample.yaml expects the state after 640 steps; the engine gets there from the same files, and a failure shows the new checksum."""
     text = (zephyr.APP / "sample.yaml").read_text()
@@ -118,7 +121,9 @@ def test_applications_checksum_is_the_engines(scenario):
     labels = np.frombuffer(blob, "<u2", 2 * count, 8)[::2].astype(np.int64)
     samples = np.frombuffer(blob, np.uint8, count * size, 8 + 4 * count).reshape(count, size).copy()
     network, batch_size = read(zephyr.APP / "data" / "model.fqt"), kconfig_default("BATCH_SIZE")
-    config = ts.train_config(batch_size, kconfig_default("LEARNING_RATE_PPM") / 1e6, seed=kconfig_default("SEED"))
+    config = ts.train_config(
+        batch_size, kconfig_default("LEARNING_RATE_PPM") / 1e6, seed=kconfig_default("SEED"), **OPTIONS.get(scenario, {})
+    )
     order = np.arange(640) % int(count)
     losses, predictions = np.zeros(640, np.int64), np.zeros(640, np.int64)
     if scenario == "zeroth":

@@ -64,6 +64,8 @@ KINDS = {
     "trace": 101,
     "zeroth_trajectory": 102,
     "zeroth_trace": 103,
+    "options_trajectory": 104,
+    "options_trace": 105,
     "model_error": 110,
 }
 

@@ -15,6 +15,7 @@ from fqt_ref.golden.format import Case
 from fqt_ref.models.describe import graph_of
 from fqt_ref.models.digits_graph import digits_graph
 from fqt_ref.network import SAMPLES, Network
+from fqt_ref.optimizers.standardized_sgd import HYSTERESIS
 from fqt_ref.state import state_checksum, trace, trace_bytes, zeroth_trace
 from fqt_ref.training import CALIBRATION_SAMPLES, flat, fresh_network, prepared_state
 from fqt_ref.training_plan import plan_network
@@ -22,11 +23,12 @@ from fqt_ref.training_plan import plan_network
 CONFIGS = ("uint8", "mixed", "float32")
 TRAJECTORY_STEPS = 240
 ZEROTH_STEPS = 96
+OPTIONS_STEPS = 48
 BATCH = 8
 
 
 def setup_arrays(network: Network, config: ts.TrainConfig, samples, labels, steps: int) -> list[np.ndarray]:
-    """The inputs that trajectories and traces share (SPEC.md 12). Raises FqtError for options that the C library lacks."""
+    """The inputs that trajectories and traces share (SPEC.md 12). Raises FqtError for an optimizer that the C library lacks."""
     ts.check_on_chip(config)
     numbers = [config.batch_size, config.seed, config.lambda_min, config.lambda_max, int(config.sparse_last), len(samples), steps]
     return [
@@ -38,10 +40,24 @@ def setup_arrays(network: Network, config: ts.TrainConfig, samples, labels, step
     ]
 
 
+def option_arrays(config: ts.TrainConfig) -> list[np.ndarray]:
+    """The options of SPEC.md 16 as further inputs, none where all are off: files of before know no such arrays."""
+    if config.weight_range == HYSTERESIS and not config.stochastic_errors:
+        return []
+    return [np.array([config.weight_range, config.stochastic_errors], np.uint32), np.array([config.range_rate], np.float32)]
+
+
+def training_case(kind: str, name: str, network: Network, config: ts.TrainConfig, samples, labels, steps: int, expected) -> Case:
+    """A case of a kind, "trace" or "trajectory", or of its twin with options."""
+    options = option_arrays(config)
+    inputs = [*setup_arrays(network, config, samples, labels, steps), *options]
+    return Case(f"options_{kind}" if options else kind, name, inputs, expected)
+
+
 def trace_case(name: str, network: Network, config: ts.TrainConfig, samples, labels, steps: int) -> Case:
     """Every tensor of every step. samples: uint8[n, h * w * c]."""
     stream = trace_bytes(trace(prepared_state(network, config), config, samples, labels, steps))
-    return Case("trace", name, setup_arrays(network, config, samples, labels, steps), [np.frombuffer(stream, np.uint8)])
+    return training_case("trace", name, network, config, samples, labels, steps, [np.frombuffer(stream, np.uint8)])
 
 
 def trajectory_case(name: str, network: Network, config: ts.TrainConfig, samples, labels, steps: int) -> Case:
@@ -54,7 +70,7 @@ def trajectory_case(name: str, network: Network, config: ts.TrainConfig, samples
             ts.update(state, config)
             checksums.append(state_checksum(state))
     expected = [np.array(results, np.uint32), np.array(checksums, np.uint32)]
-    return Case("trajectory", name, setup_arrays(network, config, samples, labels, steps), expected)
+    return training_case("trajectory", name, network, config, samples, labels, steps, expected)
 
 
 def zeroth_arrays(network: Network, config: ts.TrainConfig, zeroth: zo.ZerothConfig, samples, labels, steps: int) -> list[np.ndarray]:
@@ -147,6 +163,40 @@ def zeroth_cases() -> Iterator[tuple[str, Case]]:
     for title, first_node, per_channel in (("graph by nodes", 0, False), ("graph by weights, grid a channel", 255, True)):
         network = graph_network(data, "uint8", None, per_channel)
         yield "zeroth_order", case(zeroth_trace_case, title, network, BATCH, 0.5, queries=1, first_node=first_node)
+
+
+def option_cases() -> Iterator[tuple[str, Case]]:
+    """The options of SPEC.md 16: each alone on the smallest network, for 16 KB machines; together on all operators that send errors."""
+    data = load("digits")
+    samples, labels = flat(data.train_x[:OPTIONS_STEPS]), data.train_y[:OPTIONS_STEPS]
+
+    def settings(lambda_min, options):
+        return ts.train_config(BATCH, 0.01, lambda_min, 1.0, seed=14, **options)
+
+    network = fresh_network("digits-mlp", "uint8", data, seed=2)
+    averages = {"weight_range": "moving-average", "range_rate": 0.1}
+    for title, lambda_min, options in (
+        ("literal", 1.0, {"weight_range": "literal"}),
+        ("moving average", 1.0, averages),
+        ("stochastic errors", 1.0, {"stochastic_errors": True}),
+        ("moving average, stochastic errors, sparse", 0.25, {**averages, "stochastic_errors": True}),
+    ):
+        yield "options_small", trajectory_case(title, network, settings(lambda_min, options), samples, labels, OPTIONS_STEPS)
+    for config, lambda_min in (("uint8", 1.0), ("uint8", 0.1), ("mixed", 0.25)):
+        network = fresh_network("digits-cnn", config, data, seed=1)
+        both = settings(lambda_min, {**averages, "stochastic_errors": True})
+        title = f"digits-cnn {config}, lambda {lambda_min}"
+        yield "options", trajectory_case(title, network, both, samples, labels, OPTIONS_STEPS)
+    for config, per_channel, weight_range in (
+        ("uint8", False, "hysteresis"),
+        ("uint8", True, "moving-average"),
+        ("mixed", True, "literal"),
+        ("mixed", False, "moving-average"),
+    ):
+        both = ts.train_config(2, 0.01, 0.5, 1.0, seed=5, weight_range=weight_range, stochastic_errors=True)
+        title = f"graph {config}, {weight_range}, {'grid a channel' if per_channel else 'one grid'}"
+        network = graph_network(data, config, None, per_channel)
+        yield "options", trace_case(title, network, both, flat(data.train_x[:3]), data.train_y[:3], 4)
 
 
 def graph_network(data, config: str, train_last: int | None, per_channel: bool) -> Network:
@@ -245,6 +295,6 @@ def error_of(data: bytes) -> int:
 def step_files() -> dict[str, list[Case]]:
     """Golden cases by file name."""
     files: dict[str, list[Case]] = {"model_errors": list(model_errors())}
-    for name, case in [*traces(), *trajectories(), *zeroth_cases()]:
+    for name, case in [*traces(), *trajectories(), *zeroth_cases(), *option_cases()]:
         files.setdefault(name, []).append(case)
     return files

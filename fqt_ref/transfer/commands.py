@@ -173,8 +173,8 @@ def quantize(source, data, data_dir, config, percentile, per_channel, output, as
 @click.option("-o", "--output", type=FILE, required=True, help="Model file to write.")
 @json_option
 def retrain(
-    model, data, data_dir, reset_last, epochs, batch_size, learning_rate, lambda_min, lambda_max, optimizer, momentum, real_weights, seed,
-    plot, output, as_json,
+    model, data, data_dir, reset_last, epochs, batch_size, learning_rate, lambda_min, lambda_max, optimizer, momentum, real_weights,
+    weight_range, range_rate, stochastic_errors, seed, plot, output, as_json,
 ) -> None:  # fmt: skip
     """Reset a model file's last layers to random values and train them anew, as on the device. Ctrl-C keeps what was learnt.
 
@@ -186,7 +186,10 @@ def retrain(
     from fqt_ref.training import check_run
     from fqt_ref.transfer import steps
 
-    settings = train_config(batch_size, learning_rate, lambda_min, lambda_max, False, seed, optimizer, momentum, real_weights)
+    settings = train_config(
+        batch_size, learning_rate, lambda_min, lambda_max, False, seed, optimizer, momentum, real_weights,
+        weight_range, range_rate, stochastic_errors,
+    )  # fmt: skip
     check_run(settings, epochs)
     if plot is not None:
         from fqt_ref.plot import require_matplotlib
@@ -223,7 +226,8 @@ def retrain(
 @json_option
 def transfer(
     data, data_dir, source, name, pretrain_epochs, pretrain_rate, share, prune_epochs, configs, runs, percentile, per_channel, reset_last,
-    epochs, batch_size, learning_rate, lambda_min, lambda_max, optimizer, momentum, real_weights, output, as_json,
+    epochs, batch_size, learning_rate, lambda_min, lambda_max, optimizer, momentum, real_weights, weight_range, range_rate,
+    stochastic_errors, output, as_json,
 ) -> None:  # fmt: skip
     """The paper's transfer learning, all of it: pretrain, prune, quantize, reset the last layers, retrain; in several configurations.
 
@@ -239,7 +243,10 @@ def transfer(
     from fqt_ref.transfer.settings import Settings, check
 
     def settings(seed: int):
-        return train_config(batch_size, learning_rate, lambda_min, lambda_max, False, seed, optimizer, momentum, real_weights)
+        return train_config(
+            batch_size, learning_rate, lambda_min, lambda_max, False, seed, optimizer, momentum, real_weights,
+            weight_range, range_rate, stochastic_errors,
+        )  # fmt: skip
 
     check_run(settings(0), epochs)
     samples = load(data, data_dir)

@@ -253,6 +253,26 @@ static void errors(const struct fqt_model *model, const uint8_t *bytes, size_t s
         CHECK(fqt_trainer_init(&s.trainer, &s.network, &wrong[i], s.trainer_memory, trainer_size) ==
               FQT_ERROR_ARGUMENT);
     }
+#if FQT_WITH_WEIGHT_RANGES && FQT_WITH_STOCHASTIC_ERRORS
+    const struct fqt_train_config wrong_options[] = {
+        {.batch_size = 1, .weight_range = (enum fqt_weight_range)(FQT_LITERAL + 1)},
+        {.batch_size = 1, .weight_range = FQT_MOVING_AVERAGE},
+        {.batch_size = 1, .weight_range = FQT_MOVING_AVERAGE, .range_rate = 1.5f},
+        {.batch_size = 1, .weight_range = FQT_MOVING_AVERAGE, .range_rate = 1e38f * 10.0f - 1e38f * 10.0f},
+    };
+    for (size_t i = 0; i < sizeof wrong_options / sizeof wrong_options[0]; i++) {
+        CHECK(fqt_trainer_init(&s.trainer, &s.network, &wrong_options[i], s.trainer_memory, trainer_size) ==
+              FQT_ERROR_ARGUMENT);
+    }
+    const struct fqt_train_config options[] = {{.batch_size = 1, .weight_range = FQT_LITERAL},
+                                               {.batch_size = 1, .stochastic_errors = true}};
+    const struct fqt_zeroth_config zeroth = {.queries = 1, .weight_step = 1, .node_step = 1};
+    static struct fqt_zeroth_trainer zeroth_trainer;
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        CHECK(fqt_zeroth_init(&zeroth_trainer, &s.network, &options[i], &zeroth, s.trainer_memory, trainer_size) ==
+              FQT_ERROR_UNSUPPORTED);
+    }
+#endif
     struct fqt_train_config large = config;
     large.batch_size = 65536;
     enum fqt_status status = fqt_trainer_init(&s.trainer, &s.network, &large, s.trainer_memory, trainer_size);

@@ -22,6 +22,16 @@ const struct fqt_train_config settings_hyperparameters = {
     .lambda_max = Q12_OF_PERCENT(CONFIG_FQT_APP_LAMBDA_MAX_PERCENT),
     .seed = CONFIG_FQT_APP_SEED,
     .sparse_last = IS_ENABLED(CONFIG_FQT_APP_SPARSE_LAST),
+#ifdef CONFIG_FQT_APP_WEIGHT_RANGE_MOVING_AVERAGE
+    .weight_range = FQT_MOVING_AVERAGE,
+    .range_rate = (float)CONFIG_FQT_APP_RANGE_RATE_PPM / 1000000.0f,
+#endif
+#ifdef CONFIG_FQT_APP_WEIGHT_RANGE_LITERAL
+    .weight_range = FQT_LITERAL,
+#endif
+#ifdef CONFIG_FQT_APP_STOCHASTIC_ERRORS
+    .stochastic_errors = true,
+#endif
 };
 
 #ifdef CONFIG_FQT_APP_ZEROTH_ORDER

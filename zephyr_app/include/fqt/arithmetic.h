@@ -7,6 +7,7 @@
 #ifndef FQT_ARITHMETIC_H
 #define FQT_ARITHMETIC_H
 
+#include <fqt/config.h>
 #include <stdint.h>
 
 #define FQT_ERROR_MAX 127                   /**< errors are int8 without -128, so that negation never overflows */
@@ -18,6 +19,7 @@
 #define FQT_STREAM_SAMPLE_ORDER 0x20000u    /**< random stream of the order of samples */
 #define FQT_STREAM_SIGNS 0x30000u           /**< random stream of a layer's perturbations, plus its index */
 #define FQT_STREAM_BLOCK 0x40000u           /**< random stream of a layer's kept channels, plus its index */
+#define FQT_STREAM_ERRORS 0x50000u          /**< random stream of a layer's errors, plus 2 index + operand */
 
 /** A float32 multiplier as a 15-bit mantissa and two right shifts (SPEC.md 2.1). */
 struct fqt_requantizer {
@@ -55,6 +57,12 @@ static inline int32_t fqt_requantize_raised(int32_t raised, struct fqt_requantiz
 /** round(a * m) half up in 32-bit arithmetic: the bracket of Eq. 4 (SPEC.md 2.1). |a| <= 2^31 - 1 - 2^28. */
 static inline int32_t fqt_requantize(int32_t a, struct fqt_requantizer r) {
     return fqt_requantize_raised(a + fqt_requantizer_half(r), r);
+}
+
+/** The same rounded stochastically: up with the probability of the fraction (SPEC.md 16.2). */
+static inline int32_t fqt_requantize_random(int32_t a, struct fqt_requantizer r, uint32_t random) {
+    int32_t product = fqt_saturate_16((a + fqt_requantizer_half(r)) >> r.pre) * r.mantissa;
+    return (product + (int32_t)(random >> (32 - r.post))) >> r.post;
 }
 
 /** The requantizer of a multiplier m > 0 (SPEC.md 2.1). */
@@ -110,6 +118,12 @@ int32_t fqt_rescale(int32_t a, float m, uint32_t random);
 
 /** fround(x) = floor(x + 0.5) clamped to low..high; defined for every float, a NaN gives low. |low|, |high| <= 2^30. */
 int32_t fqt_fround(float x, int32_t low, int32_t high);
+
+#if FQT_WITH_STOCHASTIC_ERRORS
+/** floor(clamp(x, low, high) + u), u the upper 16 bits of `random` / 2^16; a NaN gives low. |low|, |high| <= 127: with
+ * more bits high + u could be rounded up. */
+int32_t fqt_fround_random(float x, uint32_t random, int32_t low, int32_t high);
+#endif
 
 /** Square root of x >= 0, correctly rounded. */
 float fqt_sqrt(float x);

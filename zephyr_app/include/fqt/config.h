@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * What is built: FQT_WITH_... is 1 or 0. Under Zephyr Kconfig decides (lib/fqt/Kconfig), elsewhere it is everything.
+ * What is built: FQT_WITH_... is 1 or 0. Under Zephyr Kconfig decides (lib/fqt/Kconfig), elsewhere it is everything but
+ * the options of SPEC.md section 16, which the compiler's command line asks for.
  *
  * What is off is not referred to, so that the linker leaves it out; models that need it are refused.
  */
@@ -17,6 +18,12 @@
 #define FQT_WITH_ADD 1
 #define FQT_WITH_HARD_SWISH 1
 #define FQT_WITH_FLOAT32 1 /**< float32 layers */
+#ifndef FQT_WITH_WEIGHT_RANGES
+#define FQT_WITH_WEIGHT_RANGES 0 /**< weight grids that follow otherwise than by hysteresis (SPEC.md 16.1) */
+#endif
+#ifndef FQT_WITH_STOCHASTIC_ERRORS
+#define FQT_WITH_STOCHASTIC_ERRORS 0 /**< errors that are rounded stochastically (SPEC.md 16.2) */
+#endif
 #else
 #ifdef CONFIG_FQT_OP_CONV2D
 #define FQT_WITH_CONV2D 1
@@ -62,6 +69,16 @@
 #define FQT_WITH_FLOAT32 1
 #else
 #define FQT_WITH_FLOAT32 0
+#endif
+#ifdef CONFIG_FQT_WEIGHT_RANGES
+#define FQT_WITH_WEIGHT_RANGES 1
+#else
+#define FQT_WITH_WEIGHT_RANGES 0
+#endif
+#ifdef CONFIG_FQT_STOCHASTIC_ERRORS
+#define FQT_WITH_STOCHASTIC_ERRORS 1
+#else
+#define FQT_WITH_STOCHASTIC_ERRORS 0
 #endif
 #endif
 

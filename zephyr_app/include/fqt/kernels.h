@@ -48,6 +48,10 @@ struct fqt_error_quantization {
     int32_t grids;          /**< of the weights: 1, or out_c */
     const int32_t *zero_w;  /**< [grids] */
     const int32_t *factors; /**< [grids]: K, the share of the largest scale that a grid's is; {1} with one grid */
+#if FQT_WITH_STOCHASTIC_ERRORS
+    const uint32_t *key; /**< of the random words that errors are rounded by (SPEC.md 16.2); NULL: half up */
+    const int8_t *first; /**< where element 0 of the error goes: the others' words follow from their places */
+#endif
 };
 
 /** Output channels whose errors are kept (SPEC.md section 5). e holds only theirs: [position][count]. */
@@ -210,6 +214,12 @@ void fqt_dequantize_forward(int32_t n, int32_t zero_x, float scale, const uint8_
  * that pass. */
 float fqt_dequantize_backward(int32_t n, int32_t lowest, int32_t highest, float error_scale, const float *e,
                               const uint8_t *x, int8_t *dx);
+
+#if FQT_WITH_STOCHASTIC_ERRORS
+/** The same rounded stochastically, element i by word i of the key (SPEC.md 16.2). */
+float fqt_dequantize_backward_random(int32_t n, int32_t lowest, int32_t highest, float error_scale, uint32_t key,
+                                     const float *e, const uint8_t *x, int8_t *dx);
+#endif
 
 /** What softmax cross-entropy says about one sample. */
 struct fqt_loss {

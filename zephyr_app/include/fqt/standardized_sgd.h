@@ -9,7 +9,22 @@
 #ifndef FQT_STANDARDIZED_SGD_H
 #define FQT_STANDARDIZED_SGD_H
 
+#include <fqt/config.h>
 #include <stdint.h>
+
+/** How weight grids follow their weights (SPEC.md 6.1, 16.1). */
+enum fqt_weight_range {
+    FQT_HYSTERESIS = 0,     /**< the old grid stays while it fits */
+    FQT_MOVING_AVERAGE = 1, /**< of the weights' ranges */
+    FQT_LITERAL = 2,        /**< a new grid at every update */
+};
+
+#if FQT_WITH_WEIGHT_RANGES
+/** The moving average of a weight grid's range, in real numbers. */
+struct fqt_grid_range {
+    float lo, hi;
+};
+#endif
 
 /** What an update needs to know about a layer and its minibatch. */
 struct fqt_update {
@@ -19,6 +34,11 @@ struct fqt_update {
     float learning_rate;
     int32_t fraction_bits; /**< of the gradient, see fqt_fraction_bits(); unused in float32 */
     uint32_t key; /**< random key of this update and layer: fqt_random_key(seed, step, layer); unused in float32 */
+#if FQT_WITH_WEIGHT_RANGES
+    enum fqt_weight_range weight_range; /**< unused in float32 */
+    float range_rate;                   /**< of the moving average */
+    struct fqt_grid_range *ranges;      /**< [grids]: the moving average's, in place */
+#endif
 };
 
 /** An affine uint8 grid: real value scale * (byte - zero). */

@@ -10,15 +10,24 @@
 #define FQT_TRAIN_STEP_H
 
 #include <fqt/network.h>
+#include <fqt/standardized_sgd.h>
 
-/** Hyperparameters. */
+/** Hyperparameters. What the build leaves out (config.h) has no place here: a program that asks for it does not
+ * compile. */
 struct fqt_train_config {
     uint32_t batch_size; /**< samples a minibatch, 1..65536; times positions of a trained layer at most 65536 */
     float learning_rate; /**< finite, >= 0 */
     int32_t lambda_min;  /**< share of channels to train (Eq. 9), Q12, see fqt_lambda_q12(); 0 <= lambda_min */
     int32_t lambda_max;  /**< lambda_min <= lambda_max <= 4096 */
-    uint32_t seed;       /**< of the stochastic rounding of weights */
+    uint32_t seed;       /**< of the stochastic rounding of weights and errors */
     bool sparse_last;    /**< whether the last layer with weights takes part in sparse updates */
+#if FQT_WITH_STOCHASTIC_ERRORS
+    bool stochastic_errors; /**< whether errors are rounded stochastically (SPEC.md 16.2) */
+#endif
+#if FQT_WITH_WEIGHT_RANGES
+    enum fqt_weight_range weight_range;
+    float range_rate; /**< of FQT_MOVING_AVERAGE: 0 < range_rate <= 1 */
+#endif
 };
 
 /** What an observer is told: the records of a trace (SPEC.md section 12). */
@@ -35,6 +44,7 @@ enum fqt_event {
     FQT_EVENT_TENSOR = 10,        /**< scale, zero point, lo, hi and error scale of a tensor */
     FQT_EVENT_COUNTERS = 11,      /**< largest loss, number of updates */
     FQT_EVENT_RESIDUALS = 12,     /**< gradient of a quantized layer: after an update, the residuals of its weights */
+    FQT_EVENT_WEIGHT_RANGES = 14, /**< moving averages of the ranges of a quantized layer's weight grids */
 };
 
 /** Called with data that is valid during the call. index: of the layer or tensor. */

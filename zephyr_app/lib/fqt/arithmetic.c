@@ -61,6 +61,16 @@ int32_t fqt_fround(float x, int32_t low, int32_t high) {
     return (float)whole > shifted ? whole - 1 : whole; /* conversion truncates, floor goes down */
 }
 
+#if FQT_WITH_STOCHASTIC_ERRORS
+int32_t fqt_fround_random(float x, uint32_t random, int32_t low, int32_t high) {
+    float clamped = x > (float)low ? x : (float)low;
+    clamped = clamped < (float)high ? clamped : (float)high;
+    float shifted = clamped + (float)(random >> 16) * 0x1p-16f;
+    int32_t whole = (int32_t)shifted;
+    return (float)whole > shifted ? whole - 1 : whole;
+}
+#endif
+
 /* 2^n as a float, -126 <= n <= 127. */
 static float power_of_two(int32_t n) {
     uint32_t bits = (uint32_t)(n + 127) << 23;

@@ -14,6 +14,9 @@ struct fqt_layer_sums {
     int32_t *chosen;               /* [outputs]: samples that kept the channel */
     struct fqt_extremes *extremes; /* of the accumulators, one a grid */
     float *largest_error;          /* the R of its output (SPEC.md section 8) */
+#if FQT_WITH_WEIGHT_RANGES
+    struct fqt_grid_range *ranges; /* moving averages of its weight grids; stay from minibatch to minibatch */
+#endif
 };
 
 /* Where layer l's sums are. */

@@ -141,6 +141,9 @@ static struct fqt_layer_sums take_sums(struct carve *carve, const struct fqt_mod
     sums.chosen = take_if(trained, carve, channels);
     sums.extremes = take_if(adapts(model, l), carve, n_extremes(model, l) * sizeof *sums.extremes);
     sums.largest_error = take_if(error_scale_moves(model, l + 1), carve, sizeof *sums.largest_error);
+#if FQT_WITH_WEIGHT_RANGES
+    sums.ranges = take_if(trained && is_quantized(model, l), carve, model->layers[l].grids * sizeof *sums.ranges);
+#endif
     return sums;
 }
 
@@ -219,6 +222,17 @@ static bool config_is_valid(const struct fqt_train_config *config) {
            config->lambda_min <= config->lambda_max && config->lambda_max <= FQT_RATE_ONE;
 }
 
+static bool options_are_valid(const struct fqt_train_config *config) {
+#if FQT_WITH_WEIGHT_RANGES
+    bool averages = config->weight_range == FQT_MOVING_AVERAGE;
+    return config->weight_range <= FQT_LITERAL &&
+           (!averages || (config->range_rate > 0.0f && config->range_rate <= 1.0f));
+#else
+    (void)config;
+    return true;
+#endif
+}
+
 /* Whether the integer sums of a minibatch fit (SPEC.md section 9). */
 static bool gradients_fit(const struct fqt_model *model, uint32_t batch_size) {
     for (uint32_t l = 0; l < model->header->n_layers; l++) {
@@ -255,7 +269,7 @@ static void clear_minibatch(struct fqt_trainer *trainer) {
 }
 
 enum fqt_status fqt_trainer_check(const struct fqt_network *network, const struct fqt_train_config *config) {
-    if (network->mode != FQT_TRAINING || !config_is_valid(config)) {
+    if (network->mode != FQT_TRAINING || !config_is_valid(config) || !options_are_valid(config)) {
         return FQT_ERROR_ARGUMENT;
     }
     return fqt_model_trains(&network->model) ? FQT_OK : FQT_ERROR_NOT_TRAINABLE;
@@ -269,11 +283,28 @@ void fqt_trainer_clear(struct fqt_trainer *trainer, struct fqt_network *network,
     trainer->units = fqt_error_gradient_units;
 }
 
+#if FQT_WITH_WEIGHT_RANGES
+/* Moving averages start at the ranges of the grids. */
+static void begin_ranges(struct fqt_trainer *trainer) {
+    for (uint32_t l = 0; l < n_layers_of(trainer); l++) {
+        struct fqt_grid_range *ranges = fqt_sums_of(trainer, l).ranges;
+        for (uint32_t i = 0; ranges != NULL && i < model_of(trainer)->layers[l].grids; i++) {
+            struct fqt_grids grids = fqt_layer_grids(trainer->network, l);
+            ranges[i].lo = (float)-grids.zero[i] * grids.scale[i];
+            ranges[i].hi = (float)(255 - grids.zero[i]) * grids.scale[i];
+        }
+    }
+}
+#endif
+
 void fqt_trainer_begin(struct fqt_trainer *trainer) {
     trainer->network->copy_version = copy_version;
     trainer->network->trainer = trainer;
     memset(trainer->sums, 0, (size_t)fqt_sums_size(model_of(trainer))); /* no residuals yet */
     clear_minibatch(trainer);
+#if FQT_WITH_WEIGHT_RANGES
+    begin_ranges(trainer);
+#endif
 }
 
 enum fqt_status fqt_trainer_init(struct fqt_trainer *trainer, struct fqt_network *network,
@@ -324,6 +355,11 @@ static void visit_layer(const struct fqt_trainer *trainer, uint32_t l, fqt_obser
     if (trains(&network->model, l) && is_quantized(&network->model, l)) {
         visit(user, FQT_EVENT_RESIDUALS, l, fqt_sums_of(trainer, l).gradient,
               fqt_layer_weight_count(&network->model, l) * 4);
+#if FQT_WITH_WEIGHT_RANGES
+        if (trainer->config.weight_range == FQT_MOVING_AVERAGE) {
+            visit(user, FQT_EVENT_WEIGHT_RANGES, l, fqt_sums_of(trainer, l).ranges, 8u * layer->grids);
+        }
+#endif
     }
 }
 
@@ -470,6 +506,16 @@ void fqt_tell_gradients(const struct fqt_trainer *trainer, uint32_t l) {
                      (uint64_t)fqt_layer_outputs(model, l) * 4);
 }
 
+#if FQT_WITH_STOCHASTIC_ERRORS
+/* Of the random words that this sample's error is rounded by, which layer l sends to tensor t (SPEC.md 16.2). */
+static uint32_t error_key(const struct fqt_trainer *trainer, uint32_t l, uint32_t t) {
+    const struct fqt_train_config *config = &trainer->config;
+    uint32_t number = trainer->step * config->batch_size + trainer->samples;
+    uint32_t operand = t == model_of(trainer)->layers[l].input ? 0 : 1;
+    return fqt_random_key(config->seed, number, FQT_STREAM_ERRORS + 2 * l + operand);
+}
+#endif
+
 /* The error that layer l sends to tensor t, one of its inputs, if that carries one. */
 static void backward_input(struct fqt_trainer *trainer, uint32_t l, uint32_t t, const struct fqt_channels *kept) {
     const struct fqt_model *model = model_of(trainer);
@@ -488,6 +534,10 @@ static void backward_input(struct fqt_trainer *trainer, uint32_t l, uint32_t t, 
         .scratch = (uint32_t *)trainer->scratch + list_words,
         .accumulate = l != fqt_tensor_last_reader(model, t),
     };
+#if FQT_WITH_STOCHASTIC_ERRORS
+    uint32_t key = error_key(trainer, l, t);
+    pass.key = trainer->config.stochastic_errors ? &key : NULL;
+#endif
     float range = backward_functions[model->layers[l].op](&pass);
     float *largest = fqt_sums_of(trainer, t - 1).largest_error;
     if (largest != NULL && range > *largest) {
@@ -565,6 +615,11 @@ static void update_parameters(struct fqt_trainer *trainer, uint32_t l) {
     if (is_quantized(model, l)) {
         struct fqt_gradient_units units = trainer->units(trainer, l);
         u.fraction_bits = units.fraction_bits;
+#if FQT_WITH_WEIGHT_RANGES
+        u.weight_range = trainer->config.weight_range;
+        u.range_rate = trainer->config.range_rate;
+        u.ranges = sums.ranges;
+#endif
         int32_t grids = model->layers[l].grids;
         float *scale = fqt_stored_grids(model, trainer->next, l);
         int32_t *zero = (int32_t *)(void *)(scale + grids);

@@ -235,6 +235,19 @@ static bool config_is_valid(const struct fqt_zeroth_config *config) {
            config->node_step <= MAX_STEP;
 }
 
+/* Whether options of training with errors are asked for. */
+static bool has_options(const struct fqt_train_config *config) {
+    bool found = false;
+#if FQT_WITH_WEIGHT_RANGES
+    found = found || config->weight_range != FQT_HYSTERESIS;
+#endif
+#if FQT_WITH_STOCHASTIC_ERRORS
+    found = found || config->stochastic_errors;
+#endif
+    (void)config;
+    return found;
+}
+
 /* Whether trained layers are quantized and their sums fit (SPEC.md 17.1). */
 static enum fqt_status check_layers(const struct fqt_model *model, const struct fqt_zeroth_config *config,
                                     uint32_t batch_size) {
@@ -263,6 +276,9 @@ enum fqt_status fqt_zeroth_init(struct fqt_zeroth_trainer *trainer, struct fqt_n
         return FQT_ERROR_ARGUMENT;
     }
     enum fqt_status status = fqt_trainer_check(network, config);
+    if (status == FQT_OK && has_options(config)) {
+        status = FQT_ERROR_UNSUPPORTED;
+    }
     if (status == FQT_OK) {
         status = check_layers(&network->model, zeroth, config->batch_size);
     }

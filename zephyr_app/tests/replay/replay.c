@@ -10,7 +10,7 @@
 #define HEADER_SIZE 32u
 #define CASE_HEADER_SIZE 64u
 #define FIRST_TRAINING_KIND 100u
-#define LAST_TRAINING_KIND 103u
+#define LAST_TRAINING_KIND 105u
 
 static uint32_t word_at(const uint8_t *at) {
     uint32_t word;

@@ -721,7 +721,12 @@ static void update_weights_u8(struct replay_run *run) {
         return;
     }
     uint32_t key = fqt_random_key(stream[0], stream[1], stream[2]);
-    struct fqt_update u = {sizes[0], sizes[1], sizes[2], learning_rate[0], sizes[3], key};
+    struct fqt_update u = {.outputs = sizes[0],
+                           .fan_in = sizes[1],
+                           .batch = sizes[2],
+                           .learning_rate = learning_rate[0],
+                           .fraction_bits = sizes[3],
+                           .key = key};
     fqt_update_weights_u8(&u, (int32_t)grids, scale, zero, w, gradient, chosen);
     replay_check(run, fqt_staged_weights(gradient, (int32_t)n));
     replay_check(run, scale);
@@ -737,7 +742,7 @@ static void update_bias_u8(struct replay_run *run) {
     const int32_t *bias = replay_take(run, REPLAY_I32, n);
     int32_t *bias_gradient = replay_copy(run, REPLAY_I32, n);
     if (replay_ready(run)) {
-        struct fqt_update u = {(int32_t)n, 1, batch[0], scales[1], 0, 0};
+        struct fqt_update u = {.outputs = (int32_t)n, .fan_in = 1, .batch = batch[0], .learning_rate = scales[1]};
         fqt_update_bias_u8(&u, scales[0], bias, bias_gradient);
         replay_check(run, bias_gradient);
     }
@@ -754,7 +759,8 @@ static void update_f32(struct replay_run *run) {
     float *bias_gradient = replay_copy(run, REPLAY_F32, outputs);
     const int32_t *chosen = replay_take(run, REPLAY_I32, outputs);
     if (replay_ready(run)) {
-        struct fqt_update u = {sizes[0], sizes[1], sizes[2], learning_rate[0], 0, 0};
+        struct fqt_update u = {
+            .outputs = sizes[0], .fan_in = sizes[1], .batch = sizes[2], .learning_rate = learning_rate[0]};
         fqt_update_weights_f32(&u, w, gradient, chosen);
         fqt_update_bias_f32(&u, bias, bias_gradient);
         replay_check(run, gradient);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Golden cases of whole training runs and of model files: kinds 100 to 103 and 110. */
+/* Golden cases of whole training runs and of model files: kinds 100 to 105 and 110. */
 #include "replay_internal.h"
 
 #include <fqt/train_step.h>
@@ -10,6 +10,7 @@
 /* ---- A training run from a case's first arrays ---- */
 
 #define FIRST_ZEROTH_KIND 102u
+#define FIRST_OPTIONS_KIND 104u
 
 struct training {
     struct fqt_model model;
@@ -41,6 +42,27 @@ static struct fqt_zeroth_config take_zeroth_config(struct replay_run *run) {
     };
 }
 
+/* Takes what a run with options has beside the others into the config; marks the run if the build leaves them out. */
+static void take_options(struct replay_run *run, struct fqt_train_config *config) {
+    const uint32_t *numbers = replay_take(run, REPLAY_U32, 2);
+    const float *range_rate = replay_take(run, REPLAY_F32, 1);
+    if (numbers == NULL || range_rate == NULL) {
+        return;
+    }
+#if FQT_WITH_WEIGHT_RANGES
+    config->weight_range = (enum fqt_weight_range)numbers[0];
+    config->range_rate = range_rate[0];
+#else
+    run->malformed = run->malformed || numbers[0] != FQT_HYSTERESIS;
+#endif
+#if FQT_WITH_STOCHASTIC_ERRORS
+    config->stochastic_errors = numbers[1] != 0;
+#else
+    run->malformed = run->malformed || numbers[1] != 0;
+#endif
+    (void)config;
+}
+
 /* Opens the model and prepares training; marks the run if something is missing. Returns whether it may start. */
 static bool set_up(struct replay_run *run, struct training *t) {
     uint32_t model_size = replay_count(run);
@@ -56,17 +78,10 @@ static bool set_up(struct replay_run *run, struct training *t) {
     t->sample_size = (uint32_t)fqt_tensor_elements(&t->model.tensors[0]);
     t->samples = replay_take(run, REPLAY_U8, (uint64_t)t->n_samples * t->sample_size);
     t->labels = replay_take(run, REPLAY_I32, t->n_samples);
-    t->zeroth = run->replay_case->kind >= FIRST_ZEROTH_KIND;
+    t->zeroth = run->replay_case->kind >= FIRST_ZEROTH_KIND && run->replay_case->kind < FIRST_OPTIONS_KIND;
     struct fqt_zeroth_config zeroth = {0};
     if (t->zeroth) {
         zeroth = take_zeroth_config(run);
-    }
-    size_t network_size = fqt_network_memory_size(&t->model, FQT_TRAINING);
-    size_t trainer_size = t->zeroth ? fqt_zeroth_memory_size(&t->model, &zeroth) : fqt_trainer_memory_size(&t->model);
-    void *network_memory = replay_room(run, network_size);
-    void *trainer_memory = replay_room(run, trainer_size);
-    if (!replay_ready(run)) {
-        return false;
     }
     struct fqt_train_config config = {
         .batch_size = numbers[0],
@@ -76,6 +91,16 @@ static bool set_up(struct replay_run *run, struct training *t) {
         .seed = numbers[1],
         .sparse_last = numbers[4] != 0,
     };
+    if (run->replay_case->kind >= FIRST_OPTIONS_KIND) {
+        take_options(run, &config);
+    }
+    size_t network_size = fqt_network_memory_size(&t->model, FQT_TRAINING);
+    size_t trainer_size = t->zeroth ? fqt_zeroth_memory_size(&t->model, &zeroth) : fqt_trainer_memory_size(&t->model);
+    void *network_memory = replay_room(run, network_size);
+    void *trainer_memory = replay_room(run, trainer_size);
+    if (!replay_ready(run)) {
+        return false;
+    }
     t->trainer = &t->zeroth_trainer.base;
     enum fqt_status status = FQT_ERROR_ARGUMENT;
     if (t->n_samples > 0) {
@@ -101,7 +126,7 @@ static bool step(struct replay_run *run, struct training *t, uint32_t i, struct 
     return replay_ready(run);
 }
 
-/* ---- 100, 102: losses, predictions, and a checksum of the state after each update ---- */
+/* ---- 100, 102, 104: losses, predictions, and a checksum of the state after each update ---- */
 
 static void trajectory(struct replay_run *run) {
     struct training t;
@@ -133,7 +158,7 @@ static void trajectory(struct replay_run *run) {
     }
 }
 
-/* ---- 101: every tensor of every step; 103: gradients and states ---- */
+/* ---- 101, 105: every tensor of every step; 103: gradients and states ---- */
 
 struct trace {
     struct replay_run *run;
@@ -232,10 +257,12 @@ bool replay_training(struct replay_run *run) {
     switch (run->replay_case->kind) {
     case 100:
     case 102:
+    case 104:
         trajectory(run);
         return true;
     case 101:
     case 103:
+    case 105:
         trace_run(run);
         return true;
     case 110:

@@ -139,7 +139,7 @@ int32_t fqt_depthwise_conv2d_backward_input_u8(const struct fqt_geometry *g, con
                                                const int8_t *e, const uint8_t *w, const uint8_t *x, int8_t *dx,
                                                const struct fqt_channels *kept) {
 #ifdef FQT_BLOCKS
-    if (fqt_depthwise_is_blocked(g, 1, &q->requantizer)) {
+    if (!fqt_errors_are_random(q) && fqt_depthwise_is_blocked(g, 1, &q->requantizer)) {
         return fqt_depthwise_blocked_backward_input(g, q, e, w, x, dx, kept);
     }
 #endif

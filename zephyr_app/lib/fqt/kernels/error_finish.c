@@ -298,7 +298,7 @@ void fqt_finish_errors(struct fqt_error_finish *finish, int32_t n, const int32_t
     const struct fqt_error_quantization *q = finish->q;
     const int32_t half = fqt_requantizer_half(q->requantizer);
     struct line line;
-    if (q->accumulate && !ACCUMULATES) {
+    if ((q->accumulate && !ACCUMULATES) || fqt_errors_are_random(q)) {
         finish->largest = fqt_max(finish->largest, fqt_errors_from_u8(q, n, sums, step, minus, x, dx));
         return;
     }

@@ -16,6 +16,13 @@ float fqt_dequantize_layer_backward(const struct fqt_backward_pass *pass) {
     int32_t n = size_of(&pass->network->model, pass->l);
     struct fqt_limits limits = fqt_error_limits(pass->network, pass->input);
     float error_scale = fqt_tensor_error_scale(pass->network, pass->input);
+#if FQT_WITH_STOCHASTIC_ERRORS
+    if (pass->key != NULL) {
+        return fqt_dequantize_backward_random(n, limits.lower, limits.upper, error_scale, *pass->key, pass->e, pass->x,
+                                              pass->dx) /
+               127.0f;
+    }
+#endif
     float largest = fqt_dequantize_backward(n, limits.lower, limits.upper, error_scale, pass->e, pass->x, pass->dx);
     return largest / 127.0f;
 }

@@ -36,6 +36,9 @@ struct fqt_backward_pass {
     void *dx;
     void *scratch;   /**< 4 bytes a grid */
     bool accumulate; /**< onto dx */
+#if FQT_WITH_STOCHASTIC_ERRORS
+    const uint32_t *key; /**< of the random words that errors are rounded by; NULL: half up */
+#endif
 };
 
 /** Sends the error at a layer's output to an input. Returns the R of SPEC.md section 8, 0 if there is none. */

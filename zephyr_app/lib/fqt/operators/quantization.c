@@ -7,6 +7,13 @@
 #define LARGEST_SUM (INT32_MAX - (1 << 28)) /* that a requantizer takes */
 #define MAX_FACTOR_BITS 8
 
+/* How errors are rounded. Where that is no choice it names a member that is 0 without being named, too. */
+#if FQT_WITH_STOCHASTIC_ERRORS
+#define ROUNDING(pass) .key = (pass)->key, .first = (pass)->dx
+#else
+#define ROUNDING(pass) .grids = 0
+#endif
+
 /* The byte that is real 6, or one above all. */
 static int32_t six(const struct fqt_tensor_values *values) {
     return values->zero + fqt_fround(6.0f / values->scale, 0, ALL_PASS);
@@ -36,6 +43,7 @@ struct fqt_error_quantization fqt_error_quantization(const struct fqt_backward_p
         .highest = limits.upper,
         .accumulate = pass->accumulate,
         .requantizer = fqt_requantizer_of(unit / fqt_tensor_error_scale(pass->network, pass->input)),
+        ROUNDING(pass),
     };
 }
 

@@ -122,6 +122,25 @@ static struct fqt_grid adapt_grid(struct fqt_grid old, int32_t lowest, int32_t h
     return fqt_grid_of_range(lo, hi, old);
 }
 
+#if FQT_WITH_WEIGHT_RANGES
+/* That, or what is done instead (SPEC.md 16.1). index: of the grid. */
+static struct fqt_grid next_grid(const struct fqt_update *u, struct fqt_grid old, int32_t index, int32_t lowest,
+                                 int32_t highest) {
+    if (u->weight_range == FQT_HYSTERESIS) {
+        return adapt_grid(old, lowest, highest);
+    }
+    float unit = old.scale / WEIGHT_UNIT;
+    struct fqt_grid_range range = {(float)lowest * unit, (float)highest * unit};
+    if (u->weight_range == FQT_MOVING_AVERAGE) {
+        struct fqt_grid_range *average = &u->ranges[index];
+        average->lo = average->lo + u->range_rate * (range.lo - average->lo);
+        average->hi = average->hi + u->range_rate * (range.hi - average->hi);
+        range = *average;
+    }
+    return fqt_grid_of_range(range.lo, range.hi, old);
+}
+#endif
+
 /* ---- Eq. 5 ---- */
 
 /* Staging: n gradients have 4 n bytes. The third n take the new weights, the last n the residuals, as the first half is
@@ -173,7 +192,12 @@ static struct fqt_grid update_grid(const struct fqt_update *u, struct fqt_grid g
         int32_t start = co * u->fan_in;
         move_channel(u, grid, channel_rate(u, chosen[co]), w + start, gradient + start, &moved);
     }
+#if FQT_WITH_WEIGHT_RANGES
+    int32_t index = first; /* a grid has one channel, or there is one grid */
+    struct fqt_grid new_grid = next_grid(u, grid, index, moved.lowest, moved.highest);
+#else
     struct fqt_grid new_grid = adapt_grid(grid, moved.lowest, moved.highest);
+#endif
     float m = (grid.scale / new_grid.scale) / WEIGHT_UNIT;
     round_weights(u, m, new_grid.zero, first * u->fan_in, end * u->fan_in, gradient);
     return new_grid;
