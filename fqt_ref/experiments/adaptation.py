@@ -168,9 +168,8 @@ class Adaptation(Accuracy):
     seeds: int = 5
 
     def cells(self) -> list[Cell]:
-        return [
-            Cell(way.name, shift.family, run) for shift in self.shifts for way in shift.ways for run in shift.runs(way, self.seeds)
-        ]  # fmt: skip
+        ways = [(shift, way) for shift in self.shifts for way in shift.ways]
+        return [Cell(way.name, shift.family, run) for shift, way in ways for run in shift.runs(way, self.seeds)]
 
     def tables(self, found: Found) -> list[Table]:
         """One a family: test accuracies in %, mean and spread over the seeds."""
