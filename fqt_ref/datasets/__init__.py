@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fqt_ref.datasets.arsc import load_arsc
 from fqt_ref.datasets.cifar10 import load_cifar10
+from fqt_ref.datasets.corrupted import CORRUPTED, corrupted_names, load_corrupted
 from fqt_ref.datasets.cwru import load_cwru
 from fqt_ref.datasets.dataset import Dataset
 from fqt_ref.datasets.digits import load_digits
@@ -34,7 +35,7 @@ _LOADERS: dict[str, Callable[[Path | None, bool], Dataset]] = {
 
 def dataset_names() -> tuple[str, ...]:
     """Return the names that load knows, the one that needs neither files nor network first."""
-    return ("digits", *NAMED_SETS, *_LOADERS)
+    return ("digits", *NAMED_SETS, *_LOADERS, *corrupted_names())
 
 
 def load(name_or_path: str | Path, data_dir: str | Path | None = None, download: bool = True) -> Dataset:
@@ -55,8 +56,14 @@ def load(name_or_path: str | Path, data_dir: str | Path | None = None, download:
         return load_named(NAMED_SETS[name], folder, download)
     if name in _LOADERS:
         return _LOADERS[name](folder, download)
+    if name in corrupted_names():
+        return load_corrupted(name, folder, download)
     if os.path.exists(text):
         return load_npz(Path(text))
     if text.lower().endswith(".npz"):
         raise FqtError(f"{text}: no such file; name an .npz file that exists")
-    raise FqtError(f"'{text}' is neither a data set ({', '.join(dataset_names())}) nor a file; name one of these, or an .npz file")
+    family = CORRUPTED.get(name.partition("/")[0])
+    if family is not None:
+        raise FqtError(f"'{text}': {family.files.name} comes with a corruption, {family.files.name}/ and {', '.join(family.corruptions)}")
+    names = (*(one for one in dataset_names() if "/" not in one), *(f"{one}/CORRUPTION" for one in CORRUPTED))
+    raise FqtError(f"'{text}' is neither a data set ({', '.join(names)}) nor a file; name one of these, or an .npz file")

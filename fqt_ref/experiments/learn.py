@@ -68,10 +68,14 @@ class Rule:
     per_channel: bool | None = None
 
 
-def learn(network: Network, data: Dataset, training: Training, seed: int, epochs: int, place: Place, **more: Any) -> Outcome:
+def learn(
+    network: Network, data: Dataset, training: Training, seed: int, epochs: int, place: Place, zeroth: Any = None, keep: bool = False,
+    **more: Any,
+) -> Outcome:  # fmt: skip
     """Train a network. The result: history (one entry an epoch), test_accuracy (of the last), sizes, digest, and `more`.
 
-    digest: SHA-256 of the trained model file: equal if and only if every bit is. Raises FqtError.
+    digest: SHA-256 of the trained model file: equal if and only if every bit is. zeroth: a ZerothConfig, to train without
+    back-propagation. keep: the trained model file becomes the artifact. Raises FqtError.
     """
     from fqt_ref.model_file import file_bytes
     from fqt_ref.network import network_of
@@ -82,16 +86,21 @@ def learn(network: Network, data: Dataset, training: Training, seed: int, epochs
     if epochs < 1:
         raise FqtError(f"epochs {epochs} is not at least 1: a run has to learn something")
     history, trained, total = [], network, epochs * max(len(data.train_x), 1)
-    for epoch, state in train_epochs(network, data, config, epochs, lambda n, loss: place.advance(n / total, f"loss {loss:.2f}")):
+
+    def advance(n: int, loss: float) -> None:
+        place.advance(n / total, f"loss {loss:.2f}")
+
+    for epoch, state in train_epochs(network, data, config, epochs, advance, zeroth=zeroth):
         history.append(epoch.as_dict())
         trained = network_of(network.name, state)
+    file = file_bytes(trained)
     result = {
         "data": data.name,
         "train_samples": len(data.train_x),
         "test_samples": len(data.test_x),
         "history": history,
         "test_accuracy": history[-1]["test_accuracy"],
-        "digest": hashlib.sha256(file_bytes(trained)).hexdigest(),
+        "digest": hashlib.sha256(file).hexdigest(),
         **more,
     }
-    return Outcome(result)
+    return Outcome(result, file if keep else None)

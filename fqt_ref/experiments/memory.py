@@ -9,8 +9,20 @@ import numpy as np
 from fqt_ref.experiments.chips import CHIPS
 from fqt_ref.experiments.description import DONE, Cell, Chart, Experiment, Found, Outcome, Run, Table
 from fqt_ref.experiments.place import Place
+from fqt_ref.network import Network
 
 Shape = tuple[int, int, int]
+
+
+def random_network(name: str, shape: Shape, classes: int, config: str, train_last: int | None) -> Network:
+    """A named network of which only sizes matter. train_last: layers with weights that train, all if None."""
+    from fqt_ref.build import build_network
+    from fqt_ref.models import describe_network
+    from fqt_ref.models.describe import graph_of
+
+    graph = graph_of(name, describe_network(name, shape, classes), shape)
+    samples = np.random.RandomState(0).randint(0, 256, (2, *shape)).astype(np.uint8)
+    return build_network(graph, config, samples, 1 / 255, 0, train_last=train_last)
 
 
 @dataclass(frozen=True)
@@ -24,16 +36,11 @@ class Memory(Run):
     train_last: int | None
 
     def perform(self, place: Place) -> Outcome:
-        from fqt_ref.build import build_network
         from fqt_ref.device_memory import device_memory
         from fqt_ref.info import describe
         from fqt_ref.model_file import file_bytes
-        from fqt_ref.models import describe_network
-        from fqt_ref.models.describe import graph_of
 
-        graph = graph_of(self.network, describe_network(self.network, self.shape, self.classes), self.shape)
-        samples = np.random.RandomState(0).randint(0, 256, (2, *self.shape)).astype(np.uint8)
-        network = build_network(graph, self.config, samples, 1 / 255, 0, train_last=self.train_last)
+        network = random_network(self.network, self.shape, self.classes, self.config, self.train_last)
         size = len(file_bytes(network))
         told = describe(network, size)
         names = ("training_arena", "training_lower_bound", "inference_arena", "trained")

@@ -6,7 +6,7 @@ from typing import Any
 from fqt_ref.experiments.description import DONE, Record, Run, describe
 from fqt_ref.experiments.runner import Watch
 
-SHOWN = ("network", "model", "data", "config", "core", "seed")  # of a description, in a bar's title
+SHOWN = ("network", "model", "data", "family", "config", "core", "seed")  # of a description, in a bar's title
 
 
 def title(description: dict[str, Any]) -> str:

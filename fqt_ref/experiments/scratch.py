@@ -15,6 +15,7 @@ class Scratch(Run):
     """One training. samples, test_samples: only the first so many of the data set's parts; per_channel: a weight grid for each channel."""
 
     edition: ClassVar[int] = EDITION
+    keeps: ClassVar[bool] = False  # whether the trained model file is an artifact
     network: str
     data: str
     config: str
@@ -43,7 +44,7 @@ class Scratch(Run):
         shape, samples = data.train_x.shape[1:], data.train_x[:CALIBRATION_SAMPLES]
         graph = graph_of(self.network, describe_network(self.network, shape, data.classes), shape)
         network = build_network(graph, self.config, samples, data.scale, data.zero, self.seed, per_channel=bool(self.per_channel))
-        return learn(network, data, self.training, self.seed, self.epochs, place)
+        return learn(network, data, self.training, self.seed, self.epochs, place, keep=self.keeps)
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,7 @@ class Retrain(Run):
         network = quantize(graph, data, self.config)
         before = evaluate(prepared_state(network), data.test_x, data.test_y)
         begun = reset_last(network, self.reset, self.seed)
-        sizes = {"quantized_test_accuracy": before, "parameters": figures(graph).parameters}
+        sizes: dict[str, Any] = {"quantized_test_accuracy": before, "parameters": figures(graph).parameters}
         return learn(begun, data, self.training, self.seed, self.epochs, place, **sizes)
 
 
