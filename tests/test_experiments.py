@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Experiments: what they expand to, that a finished run is kept and never repeated whatever happens to the others, and the report."""
 
+import functools
 import json
 import os
 import re
@@ -569,7 +570,8 @@ def test_goes_on_after_a_kill(way, tmp_path):
     path = tmp_path / "s.sqlite"
     command = [sys.executable, "-c", COMMAND.format(tests=str(TESTS)), "experiment", "run", "tiny", "--json", "--store", str(path)]
     environment = os.environ | {"PYTHONPATH": str(TESTS.parent)}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    listens = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a script's background jobs do not
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=listens)
     start = time.monotonic()
     while not path.exists() or not [one for one in Store(path).all().values() if one.status == DONE]:
         assert process.poll() is None and time.monotonic() < start + 300
