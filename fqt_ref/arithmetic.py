@@ -175,6 +175,7 @@ def random_word(key, index):
 STREAM_INITIAL_WEIGHTS = 0x10000
 STREAM_SAMPLE_ORDER = 0x20000
 STREAM_ERRORS = 0x50000  # + 2 layer + operand
+STREAM_LOSS = 0x60000
 
 
 @njit

@@ -39,7 +39,7 @@ def random_case(seed: int, index: int, steps: int) -> Case:
     samples, labels, settings = random_course(rng, network, classes)
     if rng.randint(2):
         weight_range, range_rate = int(rng.randint(len(WEIGHT_RANGES))), np.float32(10 ** rng.uniform(-3, 0))
-        settings = settings._replace(weight_range=weight_range, range_rate=range_rate, stochastic_errors=bool(rng.randint(2)))
+        settings = settings._replace(weight_range=weight_range, range_rate=range_rate, stochastic_errors=int(rng.randint(3)))
     return trace_case(f"seed {seed}, network {index}, {config}", network, settings, samples, labels, steps)
 
 

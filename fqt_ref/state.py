@@ -90,7 +90,7 @@ def trace_sample(state: State, config: ts.TrainConfig, sample: np.ndarray, label
     for i in range(len(state.layers)):
         ts.forward_layer(state, i)
         yield Record(OUTPUT, i, feature_bytes(state, i + 1))
-    loss, prediction = ts.loss_and_error(state, label)
+    loss, prediction = ts.loss_and_error(state, config, label)
     yield Record(LOSS, 0, np.array([loss, prediction], "<u4").tobytes())
     yield Record(ERROR, len(state.layers), error_bytes(state, len(state.layers)))
     rate = ts.current_rate(state, config, loss)

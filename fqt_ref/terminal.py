@@ -18,7 +18,12 @@ data_dir_option = click.option("--data-dir", type=click.Path(path_type=Path), he
 def optimizer_options(command):
     """The options that choose an optimizer of the engine and its own: parameters of train_step.train_config() of the same name."""
     for option in (
-        click.option("--stochastic-errors", is_flag=True, help="Round errors stochastically instead of half up."),
+        click.option(
+            "--stochastic-errors",
+            default="loss",
+            show_default=True,
+            help="loss, none or all: which errors are rounded stochastically instead of half up.",
+        ),
         click.option("--range-rate", default=0.001, show_default=True, help="Of --weight-range moving-average."),
         click.option(
             "--weight-range",

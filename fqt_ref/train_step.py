@@ -12,6 +12,7 @@ from fqt_ref.arithmetic import (
     NEAREST,
     ROUND_HALF_UP,
     STREAM_ERRORS,
+    STREAM_LOSS,
     clamp,
     fround,
     random_key,
@@ -79,6 +80,8 @@ LARGEST_SUM = 2**31 - 1 - 2**28  # what requantize() takes (SPEC.md 2.1)
 LARGEST_PRODUCT = 127 * 255  # of an error and a centred weight
 MAX_ERROR_BITS = 8
 DEFAULT_MOMENTUM = 0.9  # of Lin et al. and of most others
+STOCHASTIC_ERRORS = ("loss", "none", "all")  # which errors are rounded by random words instead of half up
+LOSS, NONE, ALL = range(3)
 FRACTION = np.float32(0.0078125)  # add and hard-swish round in 128ths of a step
 
 
@@ -99,22 +102,25 @@ class TrainConfig(NamedTuple):
     real_weights: bool = False  # they keep what rounding quantized weights to bytes leaves over
     weight_range: int = HYSTERESIS  # how weight grids follow (SPEC.md 16.1)
     range_rate: np.float32 = np.float32(0.001)  # of the moving average of their ranges
-    stochastic_errors: bool = False  # errors are rounded stochastically instead of half up (SPEC.md 16.2)
+    stochastic_errors: int = LOSS  # which errors are rounded stochastically, of STOCHASTIC_ERRORS (SPEC.md 16.2)
 
 
 def train_config(
     batch_size=48, learning_rate=0.001, lambda_min=1.0, lambda_max=1.0, sparse_last=False, seed=0,
-    optimizer=NAMES[0], momentum=None, real_weights=False, weight_range=WEIGHT_RANGES[0], range_rate=0.001, stochastic_errors=False,
+    optimizer=NAMES[0], momentum=None, real_weights=False, weight_range=WEIGHT_RANGES[0], range_rate=0.001,
+    stochastic_errors=STOCHASTIC_ERRORS[0],
 ) -> TrainConfig:  # fmt: skip
     """TrainConfig from real numbers: 0 <= lambda_min <= lambda_max <= 1, rounded to 1/4096.
 
     optimizer: one of optimizers.names.NAMES; momentum: 0.9 unless given, real_weights: SPEC.md 15.2; both of the optimizers with momentum
     alone. weight_range: one of standardized_sgd.WEIGHT_RANGES, of that optimizer alone; range_rate: 0..1, of its moving-average;
-    stochastic_errors: SPEC.md 16.2. Raises FqtError for an optimizer that does not exist or has no such option.
+    stochastic_errors: one of STOCHASTIC_ERRORS. Raises FqtError for an optimizer that does not exist or has no such option.
     """
     number = optimizer_of(optimizer)
     if weight_range not in WEIGHT_RANGES:
         raise FqtError(f"weight range '{weight_range}' does not exist: choose one of {', '.join(WEIGHT_RANGES)}")
+    if stochastic_errors not in STOCHASTIC_ERRORS:
+        raise FqtError(f"stochastic errors '{stochastic_errors}' do not exist: choose one of {', '.join(STOCHASTIC_ERRORS)}")
     if number != STANDARDIZED_SGD and weight_range != WEIGHT_RANGES[0]:
         raise FqtError(f"optimizer {optimizer} leaves weight grids alone: weight range {weight_range} is for {NAMES[0]}")
     if number == STANDARDIZED_SGD and (momentum is not None or real_weights):
@@ -129,7 +135,8 @@ def train_config(
 
     return TrainConfig(
         batch_size, np.float32(learning_rate), q12(lambda_min), q12(lambda_max), sparse_last, seed & 0xFFFFFFFF,
-        number, np.float32(momentum), real_weights, WEIGHT_RANGES.index(weight_range), np.float32(range_rate), stochastic_errors,
+        number, np.float32(momentum), real_weights, WEIGHT_RANGES.index(weight_range), np.float32(range_rate),
+        STOCHASTIC_ERRORS.index(stochastic_errors),
     )  # fmt: skip
 
 
@@ -337,22 +344,30 @@ def forward_layer(state, i):
 
 
 @uncounted
-def loss_of_logits(state, label):
-    """Loss (Q16) and prediction of the logits; writes the error at the logits."""
+def loss_of_logits(state, label, stochastic, key):
+    """Loss (Q16) and prediction of the logits; writes the error at the logits. stochastic, key: how it is rounded if it is int8."""
     last = state.tensors.size - 1
     tensor, slot = state.tensors[last], state.tensor_slots[last]
     exponents = state.moved[: slot.count]
     if tensor.type == U8:
-        loss, prediction = softmax_cross_entropy_u8(tensor.scale, feature_u8(state, last), label, error_i8(state, last), exponents)
+        logits, error = feature_u8(state, last), error_i8(state, last)
+        loss, prediction = softmax_cross_entropy_u8(tensor.scale, logits, label, stochastic, key, error, exponents)
     else:
         loss, prediction = softmax_cross_entropy_f32(feature_f32(state, last), label, error_f32(state, last), exponents)
     return loss, prediction
 
 
+@njit
+def sample_key(state, config, stream):
+    """Key of a stream of random words of this sample (SPEC.md 16.2)."""
+    number = state.counters[STEP] * config.batch_size + state.counters[SAMPLES]
+    return random_key(config.seed, number & MASK32, stream)
+
+
 @uncounted
-def loss_and_error(state, label):
-    """The same, and raises the largest loss seen."""
-    loss, prediction = loss_of_logits(state, label)
+def loss_and_error(state, config, label):
+    """Loss (Q16) and prediction of this sample; writes the error at the logits and raises the largest loss seen."""
+    loss, prediction = loss_of_logits(state, label, config.stochastic_errors != NONE, sample_key(state, config, STREAM_LOSS))
     state.counters[LOSS_MAX] = max(state.counters[LOSS_MAX], loss)
     return loss, prediction
 
@@ -400,9 +415,8 @@ def backward_weight_layer(state, i):
 @uncounted
 def choose_rounding(state, config, i, operand):
     """The random words by which this sample's error at an input of layer i is rounded, if it is stochastically (SPEC.md 16.2)."""
-    if config.stochastic_errors:
-        number = state.counters[STEP] * config.batch_size + state.counters[SAMPLES]
-        state.error_requantizers[i, operand, 3] = random_key(config.seed, number & MASK32, STREAM_ERRORS + 2 * i + operand)
+    if config.stochastic_errors == ALL:
+        state.error_requantizers[i, operand, 3] = sample_key(state, config, STREAM_ERRORS + 2 * i + operand)
 
 
 @uncounted
@@ -629,7 +643,7 @@ def update(state, config):
 def train_sample(state, config, sample, label):
     """One sample forward and backward. Returns (loss in Q16, prediction)."""
     forward(state, sample)
-    loss, prediction = loss_and_error(state, label)
+    loss, prediction = loss_and_error(state, config, label)
     backward(state, config, loss)
     return loss, prediction
 

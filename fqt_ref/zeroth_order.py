@@ -194,7 +194,7 @@ def loss_behind(state, first, label):
     """Loss, Q16, after the layers from `first` on have run again."""
     for i in range(first, state.layers.size):
         ts.forward_layer(state, i)
-    loss, _ = ts.loss_of_logits(state, label)
+    loss, _ = ts.loss_of_logits(state, label, False, 0)
     return loss
 
 
@@ -302,7 +302,7 @@ def begin(state, config, zeroth):
 def train_sample(state, config, zeroth, sample, label):
     """One sample: a forward pass, then the gradient of each trained layer (SPEC.md 17.2). Returns (loss in Q16, prediction)."""
     ts.forward(state, sample)
-    loss, prediction = ts.loss_and_error(state, label)
+    loss, prediction = ts.loss_and_error(state, config, label)
     rate = ts.current_rate(state, config, loss)
     extremes = state.extremes.copy()
     for i in range(state.layers.size - 1, -1, -1):  # backwards, so that the inputs of layers to come stay
@@ -355,7 +355,7 @@ def train(state, config, zeroth, samples, labels, order, losses, predictions):
 
 def check_options(config: ts.TrainConfig) -> None:
     """Whether hyperparameters leave the options of training with errors alone (SPEC.md 16). Raises FqtError."""
-    if config.weight_range != HYSTERESIS or config.stochastic_errors:
+    if config.weight_range != HYSTERESIS or config.stochastic_errors == ts.ALL:
         raise FqtError("without back-propagation there are neither other weight ranges nor errors to round: leave those options away")
 
 

@@ -164,7 +164,8 @@ def loss_cases(r):
     for n, scale in ((1, 0.1), (2, 0.02), (10, 0.1), (10, 30.0), (10, 1e-9), (512, 0.01), (1023, 0.01), (1023, 1e-9), (512, 3e38)):
         label = r.randrange(n)
         for values in (u8(r, n), [9] * n):
-            yield naive.case_of("softmax_u8", f"{n} classes", [label], [f32(scale)], values)
+            for rounding in ([0, 0], [1, r.getrandbits(32)]):
+                yield naive.case_of("softmax_u8", f"{n} classes", [label], [f32(scale)], rounding, values)
         yield naive.case_of("softmax_f32", f"{n} classes", [label], [f32(v) * f32(min(scale, 1e36)) for v in floats(r, n)])
 
 

@@ -511,12 +511,13 @@ def loss_of(num, label):
     return ((log2_q16(sum(num)) - log2_q16(max(num[label], 1))) * 45426) >> 16
 
 
-def softmax_u8(label, s_y, logits):
-    """Returns (e, loss, prediction)."""
+def softmax_u8(label, s_y, rounding, logits):
+    """rounding: (1, key) stochastically, (0, anything) half up. Returns (e, loss, prediction)."""
     k = int(min(f32(fround(f32(s_y) * f32(94548.46))), f32(8388607)))
     num = [exp2_negative((max(logits) - q) * k) for q in logits]
     total = sum(num)
-    e = [(v * 254 + total) // (2 * total) - (127 if i == label else 0) for i, v in enumerate(num)]
+    r = [word(rounding[1], i) if rounding[0] else 0x80000000 for i in range(len(num))]
+    e = [(v * 127 + ((r[i] // 2 * total) >> 31)) // total - (127 if i == label else 0) for i, v in enumerate(num)]
     return e, loss_of(num, label), logits.index(max(logits))
 
 
@@ -841,10 +842,10 @@ def trainer_of(inputs) -> "Trainer":
     """A training run from the inputs of kinds 100, 101, 104 and 105 (SPEC.md 12), arrays."""
     model, numbers, rate, _, _, *options = inputs
     batch, seed, lmin, lmax, last = (int(v) for v in numbers[:5])
-    how, stochastic_errors = ("hysteresis", "moving-average", "literal")[int(options[0][0]) if options else 0], False
+    how, stochastic_errors = ("hysteresis", "moving-average", "literal")[int(options[0][0]) if options else 0], "loss"
     if options:
         how = float(options[1][0]) if how == "moving-average" else how
-        stochastic_errors = bool(options[0][1])
+        stochastic_errors = ("loss", "none", "all")[int(options[0][1])]
     tables = read_model(model.tobytes())
     return Trainer(*tables, batch, rate[0], seed, lmin, lmax, bool(last), how=how, stochastic_errors=stochastic_errors)
 
@@ -870,7 +871,7 @@ class Trainer:
 
     def __init__(
         self, tensors, layers, batch_size, lr, seed=0, lmin=4096, lmax=4096, sparse_last=False,
-        optimizer="", mu=0.0, real_weights=False, how="hysteresis", stochastic_errors=False,
+        optimizer="", mu=0.0, real_weights=False, how="hysteresis", stochastic_errors="loss",
     ):  # fmt: skip
         """optimizer: "" (section 6), "sgd-m" or "qas-sgd-m" (section 15); how, stochastic_errors: section 16."""
         self.tensors, self.layers = copy.deepcopy(tensors), copy.deepcopy(layers)
@@ -1027,8 +1028,8 @@ class Trainer:
         accumulate = self.last_reader[t] != i
         before = self.load(ERROR, t) if accumulate else None
         k = None
-        if self.stochastic_errors:
-            k = key(self.seed, self.step * self.batch_size + self.samples, 0x50000 + 2 * i + layer.inputs.index(t))
+        if self.stochastic_errors == "all":
+            k = self.sample_key(0x50000 + 2 * i + layer.inputs.index(t))
         limits = passing_limits(tx.act, tx.scale, tx.zero)
         if layer.op == MAX_POOL2D:
             dx = max_pool2d_backward_u8(g, *limits, x, e) if quantized else max_pool2d_backward_f32(g, tx.act, x, e)
@@ -1086,13 +1087,20 @@ class Trainer:
         self.record(4, i, e, "b" if self.quantized(i) else "f")
         return e
 
+    def sample_key(self, stream):
+        return key(self.seed, (self.step * self.batch_size + self.samples) % 2**32, stream)
+
+    def loss_at(self, logits, label):
+        """Returns (e, loss, prediction)."""
+        if self.quantized(len(self.layers) - 1):
+            rounding = self.stochastic_errors != "none", self.sample_key(0x60000)
+            return softmax_u8(label, self.tensors[-1].scale, rounding, logits)
+        return softmax_f32(label, logits)
+
     def train_sample(self, sample, label):
         """Returns (loss, prediction)."""
         logits, n = self.forward(sample), len(self.layers)
-        if self.quantized(n - 1):
-            e, loss, prediction = softmax_u8(label, self.tensors[-1].scale, logits)
-        else:
-            e, loss, prediction = softmax_f32(label, logits)
+        e, loss, prediction = self.loss_at(logits, label)
         self.store(ERROR, n, e)
         self.loss_max = max(self.loss_max, loss)
         self.record(2, 0, [loss, prediction], "I")
@@ -1255,11 +1263,6 @@ class ZerothTrainer(Trainer):
         first = (word(key(self.seed, self.step, 0x40000 + i), self.samples) * C) >> 32
         return lambda co: co in [(first + j) % C for j in range(k)]
 
-    def loss_at(self, logits, label):
-        if self.quantized(len(self.layers) - 1):
-            return softmax_u8(label, self.tensors[-1].scale, logits)
-        return softmax_f32(label, logits)
-
     def loss_with(self, sample, label, changed, y=None):
         """Loss of a whole forward pass with other parameters (changed: layer, weights, bias) or another output y of a layer."""
         features = [list(sample)]
@@ -1397,7 +1400,7 @@ KINDS = {
     "hard_swish_backward_u8": (53, "si sf ab aB ab", "b i"),
     "hard_swish_forward_f32": (54, "af", "f"),
     "hard_swish_backward_f32": (55, "si af af af", "f"),
-    "softmax_u8": (50, "si sf aB", "b I"),
+    "softmax_u8": (50, "si sf aI aB", "b I"),
     "softmax_f32": (51, "si af", "f I"),
     "sparse_select_u8": (60, "si ab ai", "b i"),
     "sparse_select_f32": (61, "si af ai", "f i"),

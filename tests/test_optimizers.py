@@ -138,8 +138,9 @@ OPTIONS = [
     {"weight_range": "literal"},
     {"weight_range": "moving-average"},
     {"weight_range": "moving-average", "range_rate": 0.5},
-    {"stochastic_errors": True},
-    {"weight_range": "moving-average", "range_rate": 0.1, "stochastic_errors": True},
+    {"stochastic_errors": "none"},
+    {"stochastic_errors": "all"},
+    {"weight_range": "moving-average", "range_rate": 0.1, "stochastic_errors": "all"},
 ]
 
 
@@ -152,7 +153,8 @@ def test_plain_options_equal_slow_twin(options, config, per_channel, graph):
     how = options.get("weight_range", "hysteresis")
     trainer = naive.Trainer(
         *naive.read_model(file_bytes(network)), 2, settings.learning_rate, settings.seed, settings.lambda_min, settings.lambda_max,
-        how=options.get("range_rate", 0.001) if how == "moving-average" else how, stochastic_errors=options.get("stochastic_errors", False),
+        how=options.get("range_rate", 0.001) if how == "moving-average" else how,
+        stochastic_errors=options.get("stochastic_errors", "loss"),
     )  # fmt: skip
     trainer.records = []
     trainer.run(samples.tolist(), labels.tolist(), 7)

@@ -107,7 +107,7 @@ def kconfig_estimates(network, batch_size: int) -> zo.ZerothConfig:
     return zo.zeroth_config(network, batch_size, antithetic=True, exact_last=False, **numbers)
 
 
-OPTIONS = {"options": {"weight_range": "moving-average", "stochastic_errors": True}}  # what scenarios of sample.yaml turn on
+OPTIONS = {"options": {"weight_range": "moving-average", "stochastic_errors": "all"}}  # what scenarios of sample.yaml turn on
 
 
 @pytest.mark.parametrize("scenario", ["learns", "no_shell", "zeroth", "options"])

@@ -29,7 +29,7 @@ class Training:
     real_weights: bool | None = None
     weight_range: str | None = None
     range_rate: float | None = None
-    stochastic_errors: bool | None = None
+    stochastic_errors: str | None = None
 
     def config(self, seed: int) -> Any:
         """The engine's TrainConfig. Raises FqtError for what this engine does not know: the one place that asks it."""
@@ -55,7 +55,7 @@ class Training:
 
 
 PAPER = Training()
-EDITION = 1  # of all runs that the engine trains: raise it when its bits or its defaults change (description.Run)
+EDITION = 2  # of all runs that the engine trains: raise it when its bits or its defaults change (description.Run)
 
 
 @dataclass(frozen=True)

@@ -43,14 +43,17 @@ def arithmetic_cases(rng) -> Iterator[Case]:
 
 def softmax_cases(rng) -> Iterator[Case]:
     """Softmax cross-entropy: one class, equal logits, certain and impossible labels."""
-    shapes = (1, 0.1, 256), (10, 0.05, 256), (10, 5.0, 256), (10, 1e-6, 256), (102, 0.02, 256), (512, 0.5, 2), (10, 200.0, 256)
+    shapes = (1, 0.1, 256), (10, 0.05, 256), (10, 5.0, 256), (10, 1e-6, 256), (102, 0.02, 256), (1023, 0.5, 2), (10, 200.0, 256)
     for n, scale, top in shapes:
         logits = rng.randint(0, top, n).astype(np.uint8)
         for label in {0, n - 1, int(logits.argmax()), int(logits.argmin())}:
             e = np.zeros(n, np.int8)
-            result = softmax_cross_entropy.softmax_cross_entropy_u8(F32(scale), logits, label, e, np.zeros(n, np.int64))
-            arrays = [np.array([label], I32), np.array([scale], F32), logits]
-            yield Case("softmax_u8", f"{n} classes, scale {scale}, label {label}", arrays, [e, np.array(result, U32)])
+            for stochastic, key in ((False, 0), (True, int(rng.randint(2**32, dtype=np.int64)))):
+                scratch = np.zeros(n, np.int64)
+                result = softmax_cross_entropy.softmax_cross_entropy_u8(F32(scale), logits, label, stochastic, key, e, scratch)
+                arrays = [np.array([label], I32), np.array([scale], F32), np.array([stochastic, key], U32), logits]
+                title = f"{n} classes, scale {scale}, label {label}, {'stochastic' if stochastic else 'half up'}"
+                yield Case("softmax_u8", title, arrays, [e.copy(), np.array(result, U32)])
             logits_f, e_f = (logits.astype(F32) * F32(scale) - F32(3)), np.zeros(n, F32)
             result = softmax_cross_entropy.softmax_cross_entropy_f32(logits_f, label, e_f, np.zeros(n, np.int64))
             title = f"{n} classes, scale {scale}, label {label}"

@@ -41,8 +41,8 @@ def setup_arrays(network: Network, config: ts.TrainConfig, samples, labels, step
 
 
 def option_arrays(config: ts.TrainConfig) -> list[np.ndarray]:
-    """The options of SPEC.md 16 as further inputs, none where all are off: files of before know no such arrays."""
-    if config.weight_range == HYSTERESIS and not config.stochastic_errors:
+    """The options of SPEC.md 16 as further inputs, none where all are as usual."""
+    if config.weight_range == HYSTERESIS and config.stochastic_errors == ts.LOSS:
         return []
     return [np.array([config.weight_range, config.stochastic_errors], np.uint32), np.array([config.range_rate], np.float32)]
 
@@ -178,13 +178,14 @@ def option_cases() -> Iterator[tuple[str, Case]]:
     for title, lambda_min, options in (
         ("literal", 1.0, {"weight_range": "literal"}),
         ("moving average", 1.0, averages),
-        ("stochastic errors", 1.0, {"stochastic_errors": True}),
-        ("moving average, stochastic errors, sparse", 0.25, {**averages, "stochastic_errors": True}),
+        ("errors half up", 1.0, {"stochastic_errors": "none"}),
+        ("all errors stochastic", 1.0, {"stochastic_errors": "all"}),
+        ("moving average, all errors stochastic, sparse", 0.25, {**averages, "stochastic_errors": "all"}),
     ):
         yield "options_small", trajectory_case(title, network, settings(lambda_min, options), samples, labels, OPTIONS_STEPS)
     for config, lambda_min in (("uint8", 1.0), ("uint8", 0.1), ("mixed", 0.25)):
         network = fresh_network("digits-cnn", config, data, seed=1)
-        both = settings(lambda_min, {**averages, "stochastic_errors": True})
+        both = settings(lambda_min, {**averages, "stochastic_errors": "all"})
         title = f"digits-cnn {config}, lambda {lambda_min}"
         yield "options", trajectory_case(title, network, both, samples, labels, OPTIONS_STEPS)
     for config, per_channel, weight_range in (
@@ -193,7 +194,7 @@ def option_cases() -> Iterator[tuple[str, Case]]:
         ("mixed", True, "literal"),
         ("mixed", False, "moving-average"),
     ):
-        both = ts.train_config(2, 0.01, 0.5, 1.0, seed=5, weight_range=weight_range, stochastic_errors=True)
+        both = ts.train_config(2, 0.01, 0.5, 1.0, seed=5, weight_range=weight_range, stochastic_errors="all")
         title = f"graph {config}, {weight_range}, {'grid a channel' if per_channel else 'one grid'}"
         network = graph_network(data, config, None, per_channel)
         yield "options", trace_case(title, network, both, flat(data.train_x[:3]), data.train_y[:3], 4)

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from fqt_ref.arithmetic import ERROR_MAX, fround, log2_q16
+from fqt_ref.arithmetic import ERROR_MAX, NEAREST, fround, log2_q16, random_word
 from fqt_ref.jit import njit
 
 # T[j] = round(2^30 * 2^(-j/256)). A double has 22 bits to spare; a test compares with exact decimals.
@@ -60,12 +60,16 @@ def loss_q16(t, label):
 
 
 @njit
-def softmax_cross_entropy_u8(scale, logits, label, error, t):
-    """Loss (Q16), prediction; error = round(127 p) - 127 [label]. logits: uint8[n]; error: int8[n]; t: int64[n], scratch."""
+def softmax_cross_entropy_u8(scale, logits, label, stochastic, key, error, t):
+    """Loss (Q16), prediction; error = round(127 p) - 127 [label].
+
+    logits: uint8[n]; stochastic: round by the random words of key, otherwise half up; error: int8[n]; t: int64[n], scratch.
+    """
     prediction = exponents_u8(scale, logits, t)
     loss, total = loss_q16(t, label)
     for i in range(t.size):
-        share = (t[i] * (2 * ERROR_MAX) + total) // (2 * total)
+        word = random_word(key, i) if stochastic else NEAREST
+        share = (t[i] * ERROR_MAX + (((word >> 1) * total) >> 31)) // total
         error[i] = share - ERROR_MAX if i == label else share
     return loss, prediction
 

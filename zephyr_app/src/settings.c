@@ -29,8 +29,11 @@ const struct fqt_train_config settings_hyperparameters = {
 #ifdef CONFIG_FQT_APP_WEIGHT_RANGE_LITERAL
     .weight_range = FQT_LITERAL,
 #endif
-#ifdef CONFIG_FQT_APP_STOCHASTIC_ERRORS
-    .stochastic_errors = true,
+#ifdef CONFIG_FQT_APP_STOCHASTIC_ERRORS_NONE
+    .stochastic_errors = FQT_STOCHASTIC_NONE,
+#endif
+#ifdef CONFIG_FQT_APP_STOCHASTIC_ERRORS_ALL
+    .stochastic_errors = FQT_STOCHASTIC_ALL,
 #endif
 };
 

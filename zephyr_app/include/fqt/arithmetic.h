@@ -20,6 +20,7 @@
 #define FQT_STREAM_SIGNS 0x30000u           /**< random stream of a layer's perturbations, plus its index */
 #define FQT_STREAM_BLOCK 0x40000u           /**< random stream of a layer's kept channels, plus its index */
 #define FQT_STREAM_ERRORS 0x50000u          /**< random stream of a layer's errors, plus 2 index + operand */
+#define FQT_STREAM_LOSS 0x60000u            /**< random stream of the errors at the logits */
 
 /** A float32 multiplier as a 15-bit mantissa and two right shifts (SPEC.md 2.1). */
 struct fqt_requantizer {

@@ -227,10 +227,10 @@ struct fqt_loss {
     uint32_t prediction; /**< lowest index of the largest logit */
 };
 
-/** Softmax cross-entropy without exp or log (SPEC.md 4.7). e = round(127 p) - 127 [label]. 1..1023 classes, label <
- * classes. */
-struct fqt_loss fqt_softmax_cross_entropy_u8(int32_t classes, int32_t label, float scale, const uint8_t *logits,
-                                             int8_t *e);
+/** Softmax cross-entropy without exp or log (SPEC.md 4.7). e = round(127 p) - 127 [label], by the random words of a
+ * key, or half up if that is NULL. 1..1023 classes, label < classes. */
+struct fqt_loss fqt_softmax_cross_entropy_u8(int32_t classes, int32_t label, float scale, const uint32_t *key,
+                                             const uint8_t *logits, int8_t *e);
 /** The same with float32 logits: e = p - [label]. */
 struct fqt_loss fqt_softmax_cross_entropy_f32(int32_t classes, int32_t label, const float *logits, float *e);
 

@@ -12,6 +12,15 @@
 #include <fqt/network.h>
 #include <fqt/standardized_sgd.h>
 
+/** Which errors are rounded by random words instead of half up (SPEC.md 16.2). */
+enum fqt_stochastic_errors {
+    FQT_STOCHASTIC_LOSS = 0, /**< those at quantized logits */
+    FQT_STOCHASTIC_NONE = 1,
+#if FQT_WITH_STOCHASTIC_ERRORS
+    FQT_STOCHASTIC_ALL = 2,
+#endif
+};
+
 /** Hyperparameters. What the build leaves out (config.h) has no place here: a program that asks for it does not
  * compile. */
 struct fqt_train_config {
@@ -21,9 +30,7 @@ struct fqt_train_config {
     int32_t lambda_max;  /**< lambda_min <= lambda_max <= 4096 */
     uint32_t seed;       /**< of the stochastic rounding of weights and errors */
     bool sparse_last;    /**< whether the last layer with weights takes part in sparse updates */
-#if FQT_WITH_STOCHASTIC_ERRORS
-    bool stochastic_errors; /**< whether errors are rounded stochastically (SPEC.md 16.2) */
-#endif
+    enum fqt_stochastic_errors stochastic_errors;
 #if FQT_WITH_WEIGHT_RANGES
     enum fqt_weight_range weight_range;
     float range_rate; /**< of FQT_MOVING_AVERAGE: 0 < range_rate <= 1 */

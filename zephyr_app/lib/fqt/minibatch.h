@@ -31,6 +31,9 @@ uint32_t fqt_layer_weight_count(const struct fqt_model *model, uint32_t l);
 /* Output positions of layer l. */
 int32_t fqt_layer_positions(const struct fqt_model *model, uint32_t l);
 
+/* Loss and prediction of quantized or real logits; writes the error at them. */
+struct fqt_loss fqt_loss_of_logits(const struct fqt_trainer *trainer, uint32_t label, const void *logits, void *error);
+
 /* How a trained quantized layer's sums count when they are errors times inputs. */
 fqt_gradient_units_function fqt_error_gradient_units;
 

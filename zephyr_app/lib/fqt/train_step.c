@@ -216,6 +216,12 @@ int32_t fqt_lambda_q12(float lambda) {
     return fqt_fround(lambda * 4096.0f, 0, FQT_RATE_ONE);
 }
 
+#if FQT_WITH_STOCHASTIC_ERRORS
+#define LAST_STOCHASTIC_ERRORS FQT_STOCHASTIC_ALL
+#else
+#define LAST_STOCHASTIC_ERRORS FQT_STOCHASTIC_NONE
+#endif
+
 static bool config_is_valid(const struct fqt_train_config *config) {
     return config->batch_size >= 1 && config->batch_size <= FQT_MAX_GRADIENTS && config->learning_rate >= 0.0f &&
            config->learning_rate <= 3.402823466e38f && config->lambda_min >= 0 &&
@@ -223,6 +229,9 @@ static bool config_is_valid(const struct fqt_train_config *config) {
 }
 
 static bool options_are_valid(const struct fqt_train_config *config) {
+    if (config->stochastic_errors > LAST_STOCHASTIC_ERRORS) {
+        return false;
+    }
 #if FQT_WITH_WEIGHT_RANGES
     bool averages = config->weight_range == FQT_MOVING_AVERAGE;
     return config->weight_range <= FQT_LITERAL &&
@@ -416,20 +425,30 @@ static void forward(struct fqt_trainer *trainer) {
     }
 }
 
+/* Of a stream of random words of this sample (SPEC.md 16.2). */
+static uint32_t sample_key(const struct fqt_trainer *trainer, uint32_t stream) {
+    const struct fqt_train_config *config = &trainer->config;
+    return fqt_random_key(config->seed, trainer->step * config->batch_size + trainer->samples, stream);
+}
+
+struct fqt_loss fqt_loss_of_logits(const struct fqt_trainer *trainer, uint32_t label, const void *logits, void *error) {
+    uint32_t last = n_layers_of(trainer);
+    int32_t classes = (int32_t)fqt_model_classes(model_of(trainer));
+    if (!is_quantized(model_of(trainer), last - 1)) {
+        return fqt_softmax_cross_entropy_f32(classes, (int32_t)label, logits, error);
+    }
+    float scale = fqt_tensor_values(trainer->network, last).scale;
+    uint32_t key = sample_key(trainer, FQT_STREAM_LOSS);
+    bool half_up = trainer->config.stochastic_errors == FQT_STOCHASTIC_NONE;
+    return fqt_softmax_cross_entropy_u8(classes, (int32_t)label, scale, half_up ? NULL : &key, logits, error);
+}
+
 /* Loss and prediction; writes the error at the logits (SPEC.md 4.7). */
 static struct fqt_loss loss_and_error(struct fqt_trainer *trainer, uint32_t label) {
     const struct fqt_model *model = model_of(trainer);
     uint32_t last = n_layers_of(trainer);
-    int32_t classes = (int32_t)fqt_model_classes(model);
-    const void *logits = feature_at(trainer, last);
     void *error = error_at(trainer, last);
-    struct fqt_loss loss;
-    if (is_quantized(model, last - 1)) {
-        float scale = fqt_tensor_values(trainer->network, last).scale;
-        loss = fqt_softmax_cross_entropy_u8(classes, (int32_t)label, scale, logits, error);
-    } else {
-        loss = fqt_softmax_cross_entropy_f32(classes, (int32_t)label, logits, error);
-    }
+    struct fqt_loss loss = fqt_loss_of_logits(trainer, label, feature_at(trainer, last), error);
     trainer->loss_max = loss.loss > trainer->loss_max ? loss.loss : trainer->loss_max;
     fqt_trainer_tell(trainer, FQT_EVENT_LOSS, 0, &loss, sizeof loss);
     fqt_trainer_tell(trainer, FQT_EVENT_ERROR, last, error, fqt_tensor_bytes(model, last));
@@ -473,10 +492,14 @@ static bool select_channels(struct fqt_trainer *trainer, uint32_t l, int32_t rat
     return true;
 }
 
+/* Low bits of layer l's gradient that the residuals take, where errors make it. */
+static int32_t fraction_bits_of_errors(const struct fqt_trainer *trainer, uint32_t l) {
+    return fqt_fraction_bits(fqt_layer_positions(model_of(trainer), l), (int32_t)trainer->config.batch_size);
+}
+
 struct fqt_gradient_units fqt_error_gradient_units(const struct fqt_trainer *trainer, uint32_t l) {
     return (struct fqt_gradient_units){
-        .fraction_bits =
-            fqt_fraction_bits(fqt_layer_positions(model_of(trainer), l), (int32_t)trainer->config.batch_size),
+        .fraction_bits = fraction_bits_of_errors(trainer, l),
         .bias_scale = fqt_tensor_error_scale(trainer->network, l + 1),
     };
 }
@@ -491,7 +514,7 @@ void fqt_add_gradient(const struct fqt_trainer *trainer, uint32_t l, const void 
         .e = e,
         .kept = kept,
         .x = x,
-        .fraction_bits = is_quantized(model, l) ? trainer->units(trainer, l).fraction_bits : 0,
+        .fraction_bits = is_quantized(model, l) ? fraction_bits_of_errors(trainer, l) : 0,
         .gradient = sums.gradient,
         .bias_gradient = sums.bias_gradient,
     };
@@ -509,10 +532,8 @@ void fqt_tell_gradients(const struct fqt_trainer *trainer, uint32_t l) {
 #if FQT_WITH_STOCHASTIC_ERRORS
 /* Of the random words that this sample's error is rounded by, which layer l sends to tensor t (SPEC.md 16.2). */
 static uint32_t error_key(const struct fqt_trainer *trainer, uint32_t l, uint32_t t) {
-    const struct fqt_train_config *config = &trainer->config;
-    uint32_t number = trainer->step * config->batch_size + trainer->samples;
     uint32_t operand = t == model_of(trainer)->layers[l].input ? 0 : 1;
-    return fqt_random_key(config->seed, number, FQT_STREAM_ERRORS + 2 * l + operand);
+    return sample_key(trainer, FQT_STREAM_ERRORS + 2 * l + operand);
 }
 #endif
 
@@ -536,7 +557,7 @@ static void backward_input(struct fqt_trainer *trainer, uint32_t l, uint32_t t, 
     };
 #if FQT_WITH_STOCHASTIC_ERRORS
     uint32_t key = error_key(trainer, l, t);
-    pass.key = trainer->config.stochastic_errors ? &key : NULL;
+    pass.key = trainer->config.stochastic_errors == FQT_STOCHASTIC_ALL ? &key : NULL;
 #endif
     float range = backward_functions[model->layers[l].op](&pass);
     float *largest = fqt_sums_of(trainer, t - 1).largest_error;

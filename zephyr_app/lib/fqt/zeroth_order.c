@@ -242,7 +242,7 @@ static bool has_options(const struct fqt_train_config *config) {
     found = found || config->weight_range != FQT_HYSTERESIS;
 #endif
 #if FQT_WITH_STOCHASTIC_ERRORS
-    found = found || config->stochastic_errors;
+    found = found || config->stochastic_errors == FQT_STOCHASTIC_ALL;
 #endif
     (void)config;
     return found;
@@ -316,15 +316,8 @@ static void run(struct fqt_zeroth_trainer *trainer, uint32_t first, uint32_t end
 
 /* Loss and prediction of the logits; the error at them is left behind. */
 static struct fqt_loss loss_of_logits(struct fqt_zeroth_trainer *trainer, uint32_t label) {
-    const struct fqt_model *model = model_of(trainer);
-    uint32_t last = model->header->n_layers;
-    int32_t classes = (int32_t)fqt_model_classes(model);
-    const void *logits = feature_at(trainer, last);
-    if (fqt_layer_is_quantized(trainer->base.network, last - 1)) {
-        float scale = fqt_tensor_values(trainer->base.network, last).scale;
-        return fqt_softmax_cross_entropy_u8(classes, (int32_t)label, scale, logits, trainer->logits_error);
-    }
-    return fqt_softmax_cross_entropy_f32(classes, (int32_t)label, logits, trainer->logits_error);
+    const void *logits = feature_at(trainer, model_of(trainer)->header->n_layers);
+    return fqt_loss_of_logits(&trainer->base, label, logits, trainer->logits_error);
 }
 
 /* Loss after the layers from l on. */

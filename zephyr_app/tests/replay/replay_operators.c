@@ -573,11 +573,13 @@ static void dequantize_backward(struct replay_run *run) {
 static void softmax_u8(struct replay_run *run) {
     const int32_t *label = replay_take(run, REPLAY_I32, 1);
     const float *scale = replay_take(run, REPLAY_F32, 1);
+    const uint32_t *rounding = replay_take(run, REPLAY_U32, 2); /* stochastic?, key */
     uint32_t n = replay_count(run);
     const uint8_t *logits = replay_take(run, REPLAY_U8, n);
     int8_t *e = replay_room(run, n);
     if (replay_ready(run)) {
-        struct fqt_loss loss = fqt_softmax_cross_entropy_u8((int32_t)n, label[0], scale[0], logits, e);
+        const uint32_t *key = rounding[0] != 0 ? &rounding[1] : NULL;
+        struct fqt_loss loss = fqt_softmax_cross_entropy_u8((int32_t)n, label[0], scale[0], key, logits, e);
         replay_check(run, e);
         replay_check(run, &loss);
     }

@@ -55,12 +55,7 @@ static void take_options(struct replay_run *run, struct fqt_train_config *config
 #else
     run->malformed = run->malformed || numbers[0] != FQT_HYSTERESIS;
 #endif
-#if FQT_WITH_STOCHASTIC_ERRORS
-    config->stochastic_errors = numbers[1] != 0;
-#else
-    run->malformed = run->malformed || numbers[1] != 0;
-#endif
-    (void)config;
+    config->stochastic_errors = (enum fqt_stochastic_errors)numbers[1]; /* init refuses what the build leaves out */
 }
 
 /* Opens the model and prepares training; marks the run if something is missing. Returns whether it may start. */

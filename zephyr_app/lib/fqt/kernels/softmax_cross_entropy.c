@@ -2,6 +2,8 @@
 /* Softmax cross-entropy by a table of 2^-x (SPEC.md 4.7): loss, prediction and the error at the logits. */
 #include <fqt/kernels.h>
 
+#include <stddef.h>
+
 #define LOG2_E_Q16 94548.46f /* log2(e) * 2^16 */
 #define LN_2_Q16 45426u      /* ln(2) * 2^16 */
 
@@ -32,8 +34,15 @@ static uint32_t numerator_u8(int32_t distance, int32_t k) {
     return fqt_exp2_negative((uint32_t)distance * (uint32_t)k);
 }
 
-struct fqt_loss fqt_softmax_cross_entropy_u8(int32_t classes, int32_t label, float scale, const uint8_t *logits,
-                                             int8_t *e) {
+/* floor((numerator * 127 + more) / sum) for 0 <= more < sum, whose dividend may take more than 32 bits. */
+static uint32_t share_u8(uint32_t numerator, uint32_t more, uint32_t sum) {
+    uint32_t dividend = numerator * FQT_ERROR_MAX;
+    uint32_t share = dividend / sum;
+    return dividend - share * sum >= sum - more ? share + 1 : share;
+}
+
+struct fqt_loss fqt_softmax_cross_entropy_u8(int32_t classes, int32_t label, float scale, const uint32_t *key,
+                                             const uint8_t *logits, int8_t *e) {
     int32_t prediction = fqt_largest_u8(classes, logits);
     int32_t largest = logits[prediction];
     int32_t k = fqt_fround(scale * LOG2_E_Q16, 0, 8388607);
@@ -42,8 +51,9 @@ struct fqt_loss fqt_softmax_cross_entropy_u8(int32_t classes, int32_t label, flo
         sum += numerator_u8(largest - logits[i], k);
     }
     for (int32_t i = 0; i < classes; i++) {
-        /* Half of SPEC.md's quotient above and below, because 2 * sum reaches 2^33. */
-        uint32_t share = (numerator_u8(largest - logits[i], k) * FQT_ERROR_MAX + (sum >> 1)) / sum;
+        uint32_t word = key == NULL ? FQT_NEAREST : fqt_random_word(*key, (uint32_t)i);
+        uint32_t more = (uint32_t)(((uint64_t)(word >> 1) * sum) >> 31);
+        uint32_t share = share_u8(numerator_u8(largest - logits[i], k), more, sum);
         e[i] = (int8_t)((int32_t)share - (i == label ? FQT_ERROR_MAX : 0));
     }
     return (struct fqt_loss){loss_q16(sum, numerator_u8(largest - logits[label], k)), (uint32_t)prediction};

@@ -18,12 +18,9 @@ static float channel_rate(const struct fqt_update *u, int32_t chosen) {
 /* ---- The low bits of a gradient are the weights' residuals ---- */
 
 int32_t fqt_fraction_bits(int32_t positions, int32_t batch_size) {
-    int64_t bound = (int64_t)LARGEST_PRODUCT * positions * batch_size + 1;
-    int32_t bits = 0;
-    while (bits < MAX_FRACTION_BITS && bound << (bits + 1) <= INT32_MAX) {
-        bits++;
-    }
-    return bits;
+    uint32_t bound = (uint32_t)(LARGEST_PRODUCT * positions * batch_size) + 1; /* of sums that fit in an int32 */
+    int32_t bits = 31 - fqt_bit_length(bound);
+    return bits < MAX_FRACTION_BITS ? bits : MAX_FRACTION_BITS;
 }
 
 /* x / 2^bits, rounded half up. The bounds of a minibatch (SPEC.md 9) leave room for the half. */
