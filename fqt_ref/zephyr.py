@@ -74,7 +74,9 @@ def environment(base: Path) -> dict[str, str]:
         env["ZEPHYR_TOOLCHAIN_VARIANT"] = "gnuarmemb"
         env["GNUARMEMB_TOOLCHAIN_PATH"] = str(Path(shutil.which("arm-none-eabi-gcc") or "/usr/bin/x").resolve().parents[1])
         env["ZEPHYR_TOOLCHAIN_SUPPORTS_THREAD_LOCAL_STORAGE"] = "y"
+    # What was compiled once is found again in any clone and build folder: twister builds Zephyr forty times.
     env.setdefault("CCACHE_BASEDIR", str(ROOT))
+    env.setdefault("CCACHE_NOHASHDIR", "1")
     return env
 
 

@@ -129,7 +129,7 @@ def option_cases():
     return list(steps.option_cases())
 
 
-@pytest.mark.parametrize("index", range(11))
+@pytest.mark.parametrize("index", range(12))
 def test_options_equal_slow_twin(option_cases, index):
     _, case = option_cases[index]
     if case.kind == "options_trace":
@@ -142,11 +142,11 @@ def test_options_equal_slow_twin(option_cases, index):
 
 
 def test_every_option_is_in_a_golden_file(option_cases):
-    assert len(option_cases) == 11
+    assert len(option_cases) == 12
     small = {tuple(map(int, case.inputs[5])) for name, case in option_cases if name == "options_small"}
-    assert small == {(2, 0), (1, 0), (0, 1), (1, 1)}
+    assert small == {(2, 0), (1, 0), (0, 1), (0, 2), (1, 2)}
     checksums = {tuple(case.expected[1].tolist()) for name, case in option_cases if name == "options_small"}
-    assert len(checksums) == 4
+    assert len(checksums) == 5
 
 
 def test_start_of_zeroth_trajectories_equals_slow_twin():

@@ -43,10 +43,11 @@ def workspace():
 
 
 @pytest.fixture(scope="module")
-def report(workspace, tmp_path_factory):
+def report(workspace):
     """Twister's report of all suites and the application on all emulated boards."""
     base, env = workspace
-    out = tmp_path_factory.mktemp("twister")
+    out = zephyr.ROOT / "build" / "twister"  # below ccache's base folder
+    out.mkdir(parents=True, exist_ok=True)
     platforms = [argument for name in PLATFORMS for argument in ("-p", name)]
     options = [argument for option in zephyr.cmake_options(env) for argument in ("-x", option)]
     command = [
@@ -57,7 +58,7 @@ def report(workspace, tmp_path_factory):
         "-A",
         str(zephyr.APP / "boards"),
     ]
-    command += [*platforms, *options, "-j", "2", "--inline-logs", "-O", str(out / "run"), "--overflow-as-errors"]
+    command += [*platforms, *options, "-j", "2", "--inline-logs", "-O", str(out / "run"), "--clobber-output", "--overflow-as-errors"]
     done = subprocess.run(command, env=env, cwd=out, capture_output=True, text=True, timeout=2400, check=False)
     found = out / "run" / "twister.json"
     assert found.exists(), done.stdout[-3000:] + done.stderr[-3000:]
