@@ -1227,6 +1227,21 @@ class Trainer:
 # ---- 17. Training without back-propagation ----
 
 
+def zeroth_trainer_of(inputs) -> "ZerothTrainer":
+    """A training run from the inputs of kinds 102 and 103 (SPEC.md 12), arrays."""
+    model, numbers, rate, _, _, zeroth = inputs
+    batch, seed, lmin, lmax, last = map(int, numbers[:5])
+    return ZerothTrainer(zeroth, *read_model(model.tobytes()), batch, rate[0], seed, lmin, lmax, bool(last))
+
+
+def trace_of(trainer, inputs) -> bytes:
+    """The trace of a trainer of kinds 101, 103 or 105 over the samples of its inputs."""
+    _, numbers, _, samples, labels, *_ = inputs
+    trainer.records = []
+    trainer.run([[int(v) for v in sample] for sample in samples], [int(label) for label in labels], int(numbers[6]))
+    return trace_bytes(trainer.records)
+
+
 class ZerothTrainer(Trainer):
     """The same network trained by differences of losses. zeroth: the seven numbers of kinds 102 and 103."""
 

@@ -63,21 +63,12 @@ def test_engine_equals_slow_twin(index):
 
 def twin_trace(case):
     """naive.py's trace of a random case's inputs."""
-    _, numbers, _, samples, labels, *_ = case.inputs
-    trainer = naive.trainer_of(case.inputs)
-    trainer.records = []
-    trainer.run([[int(v) for v in sample] for sample in samples], [int(label) for label in labels], int(numbers[6]))
-    return naive.trace_bytes(trainer.records)
+    return naive.trace_of(naive.trainer_of(case.inputs), case.inputs)
 
 
 def zeroth_twin_trace(case):
     """The same without back-propagation."""
-    model, numbers, rate, samples, labels, zeroth = case.inputs
-    batch, seed, lmin, lmax, last, _, steps = map(int, numbers)
-    trainer = naive.ZerothTrainer(zeroth, *naive.read_model(model.tobytes()), batch, rate[0], seed, lmin, lmax, bool(last))
-    trainer.records = []
-    trainer.run([[int(v) for v in sample] for sample in samples], [int(label) for label in labels], steps)
-    return naive.trace_bytes(trainer.records)
+    return naive.trace_of(naive.zeroth_trainer_of(case.inputs), case.inputs)
 
 
 @pytest.fixture(scope="module")

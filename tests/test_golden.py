@@ -61,10 +61,7 @@ def traces():
 
 def replayed_by_twin(case: Case) -> bytes:
     """naive.py's trace of a trace case's inputs."""
-    trainer = naive.trainer_of(case.inputs)
-    trainer.records = []
-    trainer.run([values(s) for s in case.inputs[3]], values(case.inputs[4]), int(case.inputs[1][6]))
-    return naive.trace_bytes(trainer.records)
+    return naive.trace_of(naive.trainer_of(case.inputs), case.inputs)
 
 
 @pytest.mark.parametrize("index", range(18))
@@ -152,10 +149,7 @@ def test_every_option_is_in_a_golden_file(option_cases):
 def test_start_of_zeroth_trajectories_equals_slow_twin():
     cases = [case for _, case in itertools.islice(steps.zeroth_cases(), 4)]  # of the smallest network
     for case in cases:
-        batch, seed, lmin, lmax, last = (int(v) for v in case.inputs[1][:5])
-        tables = naive.read_model(case.inputs[0].tobytes())
-        trainer = naive.ZerothTrainer(case.inputs[5], *tables, batch, case.inputs[2][0], seed, lmin, lmax, bool(last))
-        results, checksums = trainer.run([values(s) for s in case.inputs[3]], values(case.inputs[4]), 16)
+        results, checksums = naive.zeroth_trainer_of(case.inputs).run([values(s) for s in case.inputs[3]], values(case.inputs[4]), 16)
         assert results == case.expected[0].reshape(-1)[:32].tolist(), case.name
         assert checksums == case.expected[1][: 16 // steps.BATCH].tolist(), case.name
 

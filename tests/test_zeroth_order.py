@@ -44,12 +44,7 @@ def network_and_samples(description, config="uint8", per_channel=False):
 
 def replayed_by_twin(case):
     """naive.py's trace of a zeroth_trace case's inputs."""
-    model, numbers, rate, samples, labels, zeroth = case.inputs
-    batch, seed, lmin, lmax, last, _, steps = map(int, numbers)
-    trainer = naive.ZerothTrainer(zeroth, *naive.read_model(model.tobytes()), batch, rate[0], seed, lmin, lmax, bool(last))
-    trainer.records = []
-    trainer.run([[int(v) for v in sample] for sample in samples], [int(label) for label in labels], steps)
-    return naive.trace_bytes(trainer.records)
+    return naive.trace_of(naive.zeroth_trainer_of(case.inputs), case.inputs)
 
 
 def plain_case(description, options, config="uint8", per_channel=False, lambda_min=1.0, steps=4):
