@@ -8,6 +8,7 @@ from fqt_ref.experiments.ablation import Ablations
 from fqt_ref.experiments.adaptation import BY_WEIGHTS_ONLY, Adaptation, Estimate, Quantized, Shift, Taught, Way
 from fqt_ref.experiments.cost import DeviceCost
 from fqt_ref.experiments.description import Experiment
+from fqt_ref.experiments.gap import COMPARED, Gaps
 from fqt_ref.experiments.imported import OptimizerComparison
 from fqt_ref.experiments.learn import PAPER, Rule, Training
 from fqt_ref.experiments.memory import DeviceMemory
@@ -312,6 +313,16 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         SCRATCH_ABOUT,
         tasks=SCRATCH_TASKS,
         lambdas=(1.0, 0.5, 0.1),
+    ),
+    Gaps(
+        "gap",
+        "What uint8 loses to float32 (not in the paper)",
+        "The runs of fig6a, fig6c and scratch-lambda, compared. The goal is the project's own.",
+        parts=(
+            ("transfer", TransferLearning("", "", "", subjects=QUICK_SUBJECTS, configs=COMPARED, lambdas=(1.0, 0.5, 0.1))),
+            ("scratch", FromScratch("", "", "", tasks=SCRATCH_TASKS, configs=COMPARED, lambdas=(1.0, 0.5, 0.1))),
+        ),
+        goal=((1.0, 0.5), (0.5, 0.5), (0.1, 1.0)),
     ),
     RulesFromScratch(
         "remedies",
