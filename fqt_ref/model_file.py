@@ -40,6 +40,7 @@ MAGIC = b"FQT1"
 FORMAT_VERSION = 2
 HEADER_BYTES = 64
 MAX_LAYERS = 255
+LARGEST_WINDOW = 255 * 255
 MAX_FAN_IN, MAX_FAN_OUT, MAX_POSITIONS = 24_576, 57_344, 65_536
 PRINTABLE = bytes(range(32, 127))
 SIZE, MAGIC_ERROR, VERSION, CHECKSUM, FORMAT, BOUND = -2, -3, -4, -5, -6, -7  # the C library's error codes
@@ -197,8 +198,11 @@ def layer_problem(i: int, layer, tensors, data: bytes) -> str | None:
     if layer["reserved"].any():
         return "reserved fields are not 0"
     for field in ("kernel_h", "kernel_w", "stride_h", "stride_w", "dilation_h", "dilation_w"):
-        if not 1 <= layer[field] <= 255:
-            return f"{field} {layer[field]} is not in 1..255"
+        largest = 65_535 if layer["op"] == AVG_POOL2D and not field.startswith("dilation") else 255
+        if not 1 <= layer[field] <= largest:
+            return f"{field} {layer[field]} is not in 1..{largest}"
+    if int(layer["kernel_h"]) * int(layer["kernel_w"]) > LARGEST_WINDOW:
+        return f"a {layer['kernel_h']}x{layer['kernel_w']} window has more than {LARGEST_WINDOW} positions"
     x, y = tensors[layer["input"]], tensors[i + 1]
     problem = shape_problem(layer, x, y) or type_problem(layer, [tensors[t] for t in inputs_of(layer)], y)
     return problem or (weight_problem if layer["op"] in OPS_WITH_WEIGHTS else plain_problem)(layer, x, y, data)

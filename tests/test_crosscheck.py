@@ -9,8 +9,14 @@ import pytest
 
 from fqt_ref import crosscheck as cross
 from fqt_ref import device, golden, model_file
+from fqt_ref import train_step as ts
+from fqt_ref.build import build_network
 from fqt_ref.errors import FqtError
 from fqt_ref.golden.format import Case
+from fqt_ref.golden.format import file_bytes as golden_bytes
+from fqt_ref.golden.steps import trace_case
+from fqt_ref.models import AvgPool2d, Conv2d, Linear
+from fqt_ref.models.describe import graph_of
 from fqt_ref.network import carrying, inputs_of
 from fqt_ref.random_graph import CONFIGS, random_network
 
@@ -64,6 +70,20 @@ def test_engine_equals_slow_twin(index):
 def twin_trace(case):
     """naive.py's trace of a random case's inputs."""
     return naive.trace_of(naive.trainer_of(case.inputs), case.inputs)
+
+
+def test_a_long_signal_pooled_at_once_agrees(tmp_path):
+    require("host")
+    rng = np.random.RandomState(3)
+    samples = rng.randint(0, 256, (3, 1, 300, 1)).astype(np.uint8)
+    description = [Conv2d(2, (1, 3)), AvgPool2d((1, 298)), Linear(3, activation="", batch_norm=False)]
+    graph = graph_of("signal", description, samples.shape[1:])
+    network = build_network(graph, "uint8", samples, np.float32(0.01), 9, 1)
+    case = trace_case("signal", network, ts.train_config(2, 0.01, 0.5, 1.0, seed=5), samples.reshape(3, -1), np.array([0, 2, 1]), 4)
+    assert twin_trace(case) == case.expected[0].tobytes()
+    (tmp_path / "signal.fqg").write_bytes(golden_bytes([case]))
+    replay = device.run_replay("host", tmp_path / "signal.fqg", sanitize=True)
+    assert (replay.cases, replay.differences) == (1, 0)
 
 
 def zeroth_twin_trace(case):

@@ -359,6 +359,18 @@ def test_bounds(kind):
     assert ("1024 classes" if kind == "classes" else "layer 0: ") in message
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "good"), [(1, 300, True), (1, 65_025, True), (1, 65_026, False), (255, 255, True), (256, 255, False)]
+)
+def test_average_pooling_takes_all_of_a_signal(height, width, good, tmp_path):
+    b = Builder(np.random.RandomState(0), (height, width, 1))
+    b.linear(b.pool(0), 2)
+    data = model_file.file_bytes(b.network("pooled"))
+    if not good:
+        assert "window has more than 65025 positions" in error_at(data)[1]
+    assert c_answers_the_same([data], tmp_path) == [0 if good else model_file.FORMAT]
+
+
 def test_what_a_field_says_comes_before_what_products_say():
     network = wide("fan-in too large")
     network.tensors["inference_offset"][1] += 1

@@ -256,7 +256,7 @@ static bool has_no_window(const struct fqt_layer_record *layer) {
 /* Whether `out` is what a window leaves of `in` along one axis; each window spans some input. */
 static bool window_fits(uint32_t in, uint32_t out, uint32_t kernel, uint32_t stride, uint32_t dilation, uint32_t before,
                         uint32_t after) {
-    if (kernel < 1 || kernel > 255 || stride < 1 || stride > 255 || dilation < 1) {
+    if (kernel < 1 || stride < 1 || dilation < 1) {
         return false;
     }
     uint32_t span = dilation * (kernel - 1) + 1;
@@ -264,9 +264,18 @@ static bool window_fits(uint32_t in, uint32_t out, uint32_t kernel, uint32_t str
     return before < span && after < span && padded >= span && (padded - span) / stride + 1 == out;
 }
 
+/* Average pooling may take all of a long signal: what counts is how many numbers it adds up (SPEC.md section 9). */
+static bool kernel_fits(const struct fqt_layer_record *layer) {
+    if (layer->op == FQT_AVG_POOL2D) {
+        return (uint32_t)layer->kernel_h * layer->kernel_w <= 255 * 255;
+    }
+    return layer->kernel_h <= 255 && layer->kernel_w <= 255 && layer->stride_h <= 255 && layer->stride_w <= 255;
+}
+
 static bool windows_fit(const struct fqt_layer_record *layer, const struct fqt_tensor_record *x,
                         const struct fqt_tensor_record *y) {
-    return window_fits(x->h, y->h, layer->kernel_h, layer->stride_h, layer->dilation_h, layer->pad_top,
+    return kernel_fits(layer) &&
+           window_fits(x->h, y->h, layer->kernel_h, layer->stride_h, layer->dilation_h, layer->pad_top,
                        layer->pad_bottom) &&
            window_fits(x->w, y->w, layer->kernel_w, layer->stride_w, layer->dilation_w, layer->pad_left,
                        layer->pad_right);
@@ -444,7 +453,7 @@ static enum fqt_status check_format(const struct fqt_model *model) {
 static enum fqt_status check_bounds(const struct fqt_model *model) {
     const struct fqt_model_header *header = model->header;
     for (uint32_t l = 0; l < header->n_layers; l++) {
-        /* Of average pooling 255 * 255 errors and inputs at most, which the kernel's fields say already. */
+        /* Of average pooling 255 * 255 errors and inputs at most, see kernel_fits(). */
         if (fqt_layer_has_weights(&model->layers[l]) &&
             (wide_fan_in(model, l) > FQT_MAX_FAN_IN || wide_fan_out(model, l) > FQT_MAX_FAN_OUT)) {
             return FQT_ERROR_BOUND;
