@@ -79,6 +79,6 @@ def draw_gaps(axes: Any, gaps: dict[str, dict[str, Gap]], goal: tuple[tuple[floa
         axes.axvline(-allowed, color=colour, linestyle="--", linewidth=1)
     axes.axvline(0, color="black", linewidth=1)
     axes.set_yticks(range(len(gaps)), list(gaps))
-    axes.invert_yaxis()
+    axes.set_ylim(len(gaps) - 0.5, -0.5)
     axes.set_xlabel("test accuracy of uint8 less float32's (points); dashed: the goal")
     axes.legend(frameon=False, ncols=len(goal), loc="lower center", bbox_to_anchor=(0.5, 1))
