@@ -83,8 +83,8 @@ SCRATCH_ABOUT = (
 )
 HALF_UP = Training(stochastic_errors="none")
 TABLE4 = ("fp32 SGD-M", "int8 SGD-M", "SGD+M+QAS", "ours")
-MOMENTUM = Training(learning_rate=0.01, optimizer="sgd-m", momentum=0.9)
-QAS = replace(MOMENTUM, optimizer="qas-sgd-m")
+MOMENTUM = Training(learning_rate=0.003, optimizer="sgd-m", momentum=0.9)
+INT8, QAS = replace(MOMENTUM, learning_rate=100.0), replace(MOMENTUM, optimizer="qas-sgd-m")
 
 # Adapting a trained classifier: what ADAPTED_ABOUT says of the rates.
 SLOW, FAST = Training(learning_rate=0.0003), Training(learning_rate=0.003)
@@ -269,26 +269,27 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     OptimizerComparison(
         "table4",
         "Tab. IV: MCUNet-5FPS, its last two blocks trained by several optimizers",
-        "Images are enlarged to 128x128; 20 epochs instead of 50; of cifar10 the first 1000 images are learnt and 1000 tested. "
-        "Ours has the paper's learning rate and batch; that of the others is not printed: 0.01 here, momentum 0.9. "
+        "Images are enlarged to 128x128; 10 epochs instead of 50; of cifar10 the first 1000 images are learnt and 1000 tested. "
+        "Ours has the paper's learning rate and batch; that of the others is not printed: of 0.0001 to 0.01 the best after 4 epochs of "
+        "cifar10, seed 0, which is 0.003, of int8 SGD-M 0.01 to 100 (steps are too small by the square of the weight scale); momentum 0.9. "
         "Real weights: what rounding to bytes leaves over is kept, as in the simulation that QAS was published with. "
         "flowers102 stands in for flowers.",
         model="mcunet-5fps.json",
         train_last=7,  # three layers with weights in each block, and the classifier
         tasks=(
-            Task("cars", 20),
-            Task("cifar10", 20, samples=1000, test_samples=1000),
-            Task("cifar100", 20),
-            Task("cub", 20),
-            Task("flowers", 20),
-            Task("flowers102", 20, stands_for="flowers"),
-            Task("food", 20),
-            Task("pets", 20),
-            Task("vww", 20),
+            Task("cars", 10),
+            Task("cifar10", 10, samples=1000, test_samples=1000),
+            Task("cifar100", 10),
+            Task("cub", 10),
+            Task("flowers", 10),
+            Task("flowers102", 10, stands_for="flowers"),
+            Task("food", 10),
+            Task("pets", 10),
+            Task("vww", 10),
         ),
         rules=(
             Rule(TABLE4[0], "float32", MOMENTUM),
-            Rule(TABLE4[1], "uint8", MOMENTUM),
+            Rule(TABLE4[1], "uint8", INT8),
             Rule(TABLE4[2], "uint8", QAS),
             Rule(TABLE4[2] + ", real weights", "uint8", replace(QAS, real_weights=True)),
             Rule(TABLE4[3], "uint8", PAPER),
