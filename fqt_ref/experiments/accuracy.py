@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-from fqt_ref.experiments.description import DONE, Cell, Chart, Experiment, Found, Record, Table
+from fqt_ref.experiments.description import DONE, Cell, Chart, Experiment, Found, Table, why_missing
 
 COLOURS = {"uint8": "tab:blue", "mixed": "tab:orange", "float32": "tab:green", "baseline": "tab:red"}  # as in the paper's Fig. 4
 
@@ -36,13 +36,6 @@ class Entry(NamedTuple):
         count = f"n={len(self.accuracies)}" + (f" of {self.wanted}" if len(self.accuracies) < self.wanted else "")
         spread = f" ± {self.deviation:.2f}" if len(self.accuracies) > 1 else ""
         return f"{self.mean:.2f}{spread} ({count}){printed}"
-
-
-def why_missing(cell: Cell, record: Record | None) -> str:
-    """What stands where a figure should."""
-    if record is not None:
-        return record.status
-    return "not run" if cell.run.lacks() is None else "not run: the engine lacks it"
 
 
 def entries(cells: list[Cell], found: Found) -> dict[str, dict[str, Entry]]:

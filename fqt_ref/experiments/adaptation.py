@@ -7,9 +7,9 @@ import statistics
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
-from fqt_ref.experiments.accuracy import Accuracy, Entry, why_missing
-from fqt_ref.experiments.description import DONE, Cell, Found, Outcome, Record, Run, Table
-from fqt_ref.experiments.learn import EDITION, PAPER, Training, learn
+from fqt_ref.experiments.accuracy import Accuracy, Entry
+from fqt_ref.experiments.description import DONE, Cell, Continued, Found, Outcome, Record, Run, Table, why_missing
+from fqt_ref.experiments.learn import EDITION, PAPER, Learning, Training, learn
 from fqt_ref.experiments.place import Place
 from fqt_ref.experiments.scratch import Scratch
 from fqt_ref.experiments.transfer import Prune, graph_of_bytes
@@ -24,7 +24,7 @@ class Taught(Scratch):
 
 
 @dataclass(frozen=True)
-class Quantized(Run):
+class Quantized(Continued):
     """A float32 network as a uint8 model file, ranges from the set's first training images; nothing is reset or trained.
 
     test_samples: only the first so many of the test part are tested.
@@ -33,14 +33,6 @@ class Quantized(Run):
     edition: ClassVar[int] = EDITION
     source: Prune
     test_samples: int
-
-    @property
-    def start(self) -> Run:
-        return self.source
-
-    @property
-    def dataset(self) -> str:
-        return self.source.dataset
 
     def perform(self, place: Place) -> Outcome:
         from fqt_ref.model_file import file_bytes
@@ -87,13 +79,12 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Adapt(Run):
+class Adapt(Learning, Continued):
     """A model file adapted to each of a family's corruptions alone, on a set's training part, and tested on its test part.
 
     The result: test_accuracy, the mean over the corruptions, and under `corruptions` each one's accuracies and losses, one an epoch.
     """
 
-    edition: ClassVar[int] = EDITION
     source: Taught | Quantized
     family: str
     corruptions: tuple[str, ...]
@@ -104,15 +95,8 @@ class Adapt(Run):
     estimate: Estimate | None = None
 
     @property
-    def start(self) -> Run:
-        return self.source
-
-    @property
     def dataset(self) -> str:
         return self.family
-
-    def lacks(self) -> str | None:
-        return self.training.lacks()
 
     def perform(self, place: Place) -> Outcome:
         from fqt_ref.model_file import parse

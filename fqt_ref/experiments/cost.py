@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fqt_ref.experiments.chips import CHIPS, ENERGY_MODEL, joules, seconds
-from fqt_ref.experiments.description import DONE, Cell, Chart, Experiment, Found, Outcome, Record, Run, Table
+from fqt_ref.experiments.description import DONE, Cell, Chart, Experiment, Found, Outcome, Record, Run, Table, why_missing
 from fqt_ref.experiments.place import Place
 
 Shape = tuple[int, int, int]
@@ -111,7 +111,7 @@ class DeviceCost(Experiment):
         for cell in self.cells():
             record, chip = found(cell.run), CHIPS[cell.column]
             if record is None or record.status != DONE:
-                rows.append([cell.row, "not run" if record is None else record.status, *[""] * (len(columns) - 1)])
+                rows.append([cell.row, why_missing(cell, record), *[""] * (len(columns) - 1)])
                 continue
             dense = record.result["steps"][0]
             for step in record.result["steps"]:

@@ -47,6 +47,21 @@ class Run:
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
+class Continued(Run):
+    """A run that begins with the artifact of another, its source, and needs the same data set unless it says otherwise."""
+
+    source: Any
+
+    @property
+    def start(self) -> Run:
+        return self.source
+
+    @property
+    def dataset(self) -> str:
+        return self.source.dataset
+
+
 def describe(value: Any) -> Any:
     """A description as JSON has it. What is None is left out, so that a field that is added later changes no key of before."""
     if is_dataclass(value) and not isinstance(value, type):
@@ -91,6 +106,13 @@ class Record(NamedTuple):
 
 
 Found = Callable[[Run], Record | None]
+
+
+def why_missing(cell: Cell, record: Record | None) -> str:
+    """What stands where a figure should."""
+    if record is not None:
+        return record.status
+    return "not run" if cell.run.lacks() is None else "not run: the engine lacks it"
 
 
 class Table(NamedTuple):

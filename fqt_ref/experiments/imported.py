@@ -2,7 +2,6 @@
 """The last blocks of an imported network trained for other classes by several optimizers (paper, IV-E, Tab. IV)."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +9,8 @@ from numpy.typing import NDArray
 from fqt_ref.datasets import Dataset
 from fqt_ref.errors import FqtError
 from fqt_ref.experiments.accuracy import Accuracy
-from fqt_ref.experiments.description import Cell, Outcome, Run
-from fqt_ref.experiments.learn import EDITION, Rule, Training, learn
+from fqt_ref.experiments.description import Cell, Outcome
+from fqt_ref.experiments.learn import Learning, Rule, Training, learn
 from fqt_ref.experiments.place import Place
 from fqt_ref.experiments.scratch import Task
 
@@ -41,10 +40,9 @@ def as_input(data: Dataset, shape: tuple[int, int, int]) -> Dataset:
 
 
 @dataclass(frozen=True)
-class FineTune(Run):
+class FineTune(Learning):
     """A trained network with a new last layer for the data set's classes; its last train_last layers with weights are trained."""
 
-    edition: ClassVar[int] = EDITION
     model: str  # a file in the data folder's subfolder models
     data: str
     config: str
@@ -58,9 +56,6 @@ class FineTune(Run):
     @property
     def dataset(self) -> str:
         return self.data
-
-    def lacks(self) -> str | None:
-        return self.training.lacks()
 
     def perform(self, place: Place) -> Outcome:
         from fqt_ref.build import build_network

@@ -3,11 +3,11 @@
 
 import hashlib
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from fqt_ref.datasets import Dataset
 from fqt_ref.errors import FqtError
-from fqt_ref.experiments.description import Outcome
+from fqt_ref.experiments.description import Outcome, Run
 from fqt_ref.experiments.place import Place
 from fqt_ref.network import Network
 
@@ -56,6 +56,16 @@ class Training:
 
 PAPER = Training()
 EDITION = 2  # of all runs that the engine trains: raise it when its bits or its defaults change (description.Run)
+
+
+class Learning(Run):
+    """A run that the engine trains, by its settings `training`."""
+
+    edition: ClassVar[int] = EDITION
+    training: Training
+
+    def lacks(self) -> str | None:
+        return self.training.lacks()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fqt_ref.experiments.chips import CHIPS
-from fqt_ref.experiments.description import DONE, Cell, Chart, Experiment, Found, Outcome, Run, Table
+from fqt_ref.experiments.description import DONE, Cell, Chart, Experiment, Found, Outcome, Run, Table, why_missing
 from fqt_ref.experiments.place import Place
 from fqt_ref.network import Network
 
@@ -73,7 +73,7 @@ class DeviceMemory(Experiment):
         for cell in self.cells():
             record, name = found(cell.run), f"{cell.row}, {cell.column}"
             if record is None or record.status != DONE:
-                rows.append([name, "not run" if record is None else record.status, *[""] * len(fields)])
+                rows.append([name, why_missing(cell, record), *[""] * len(fields)])
                 continue
             texts = []
             for title, field in fields.items():

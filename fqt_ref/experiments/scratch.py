@@ -5,16 +5,15 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from fqt_ref.experiments.accuracy import Accuracy
-from fqt_ref.experiments.description import Cell, Outcome, Run, row_of
-from fqt_ref.experiments.learn import EDITION, PAPER, Rule, Training, learn
+from fqt_ref.experiments.description import Cell, Outcome, row_of
+from fqt_ref.experiments.learn import PAPER, Learning, Rule, Training, learn
 from fqt_ref.experiments.place import Place
 
 
 @dataclass(frozen=True)
-class Scratch(Run):
+class Scratch(Learning):
     """One training. samples, test_samples: only the first so many of the data set's parts; per_channel: a weight grid for each channel."""
 
-    edition: ClassVar[int] = EDITION
     keeps: ClassVar[bool] = False  # whether the trained model file is an artifact
     network: str
     data: str
@@ -29,9 +28,6 @@ class Scratch(Run):
     @property
     def dataset(self) -> str:
         return self.data
-
-    def lacks(self) -> str | None:
-        return self.training.lacks()
 
     def perform(self, place: Place) -> Outcome:
         from fqt_ref.build import build_network

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fqt_ref.experiments.adaptation import Estimate
-from fqt_ref.experiments.description import DONE, Cell, Experiment, Found, Outcome, Run, Table
+from fqt_ref.experiments.description import DONE, Cell, Experiment, Found, Outcome, Run, Table, why_missing
 from fqt_ref.experiments.memory import Shape, random_network
 from fqt_ref.experiments.place import Place
 from fqt_ref.network import LAYER_TRAINABLE, Network, carrying, inputs_of
@@ -81,7 +81,7 @@ class TrainerMemories(Experiment):
         for cell in self.cells():
             record, name = found(cell.run), f"{cell.row}, {cell.column}"
             if record is None or record.status != DONE:
-                rows.append([name, "not run" if record is None else record.status, *[""] * (len(columns) - 1)])
+                rows.append([name, why_missing(cell, record), *[""] * (len(columns) - 1)])
                 continue
             result = record.result
             ram = result["library_network"] + result["library_trainer"]

@@ -4,11 +4,11 @@
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from fqt_ref.experiments.accuracy import Accuracy
-from fqt_ref.experiments.description import Cell, Outcome, Run, row_of
-from fqt_ref.experiments.learn import EDITION, PAPER, Training, learn
+from fqt_ref.experiments.description import Cell, Continued, Outcome, Run, row_of
+from fqt_ref.experiments.learn import PAPER, Learning, Training, learn
 from fqt_ref.experiments.place import Place
 from fqt_ref.graph import Graph
 from fqt_ref.transfer.settings import Settings
@@ -89,20 +89,12 @@ class Pretrain(Run):
 
 
 @dataclass(frozen=True)
-class Prune(Run):
+class Prune(Continued):
     """The network of `source` without `share` of its channels, fine-tuned in PyTorch."""
 
     source: Pretrain
     share: float
     settings: Settings
-
-    @property
-    def start(self) -> Run:
-        return self.source
-
-    @property
-    def dataset(self) -> str:
-        return self.source.data
 
     def perform(self, place: Place) -> Outcome:
         require_one_thread()
@@ -126,13 +118,12 @@ class Prune(Run):
 
 
 @dataclass(frozen=True)
-class Retrain(Run):
+class Retrain(Learning, Continued):
     """A float32 network quantized, its last `reset` layers with weights at random again and trained by the engine.
 
     samples, test_samples: only the first so many of the data set's parts.
     """
 
-    edition: ClassVar[int] = EDITION
     source: Prune
     config: str
     seed: int
@@ -141,17 +132,6 @@ class Retrain(Run):
     training: Training = PAPER
     samples: int | None = None
     test_samples: int | None = None
-
-    @property
-    def start(self) -> Run:
-        return self.source
-
-    @property
-    def dataset(self) -> str:
-        return self.source.dataset
-
-    def lacks(self) -> str | None:
-        return self.training.lacks()
 
     def perform(self, place: Place) -> Outcome:
         from fqt_ref.models.figures import figures

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from fqt_ref.experiments.chips import CHIPS, seconds
 from fqt_ref.experiments.cost import PASSES, Cost, Shape, draw
-from fqt_ref.experiments.description import DONE, Cell, Chart, Experiment, Found, Record, Table
+from fqt_ref.experiments.description import DONE, Cell, Chart, Experiment, Found, Record, Table, why_missing
 from fqt_ref.model_file import MAX_LAYERS
 
 
@@ -67,7 +67,7 @@ class ZerothCost(Experiment):
         for i, cell in enumerate(cells):
             record, first = found(cell.run), found(cells[i - i % len(self.methods)].run)
             if record is None or record.status != DONE:
-                rows.append([cell.row, "not run" if record is None else record.status, *[""] * (len(columns) - 1)])
+                rows.append([cell.row, why_missing(cell, record), *[""] * (len(columns) - 1)])
                 continue
             step = record.result["steps"][0]
             texts = [f"{step['instructions'][part]:.0f}" for part in PASSES]

@@ -297,8 +297,11 @@ void fqt_trainer_clear(struct fqt_trainer *trainer, struct fqt_network *network,
 static void begin_ranges(struct fqt_trainer *trainer) {
     for (uint32_t l = 0; l < n_layers_of(trainer); l++) {
         struct fqt_grid_range *ranges = fqt_sums_of(trainer, l).ranges;
-        for (uint32_t i = 0; ranges != NULL && i < model_of(trainer)->layers[l].grids; i++) {
-            struct fqt_grids grids = fqt_layer_grids(trainer->network, l);
+        if (ranges == NULL) {
+            continue;
+        }
+        struct fqt_grids grids = fqt_layer_grids(trainer->network, l);
+        for (uint32_t i = 0; i < model_of(trainer)->layers[l].grids; i++) {
             ranges[i].lo = (float)-grids.zero[i] * grids.scale[i];
             ranges[i].hi = (float)(255 - grids.zero[i]) * grids.scale[i];
         }
@@ -556,8 +559,11 @@ static void backward_input(struct fqt_trainer *trainer, uint32_t l, uint32_t t, 
         .accumulate = l != fqt_tensor_last_reader(model, t),
     };
 #if FQT_WITH_STOCHASTIC_ERRORS
-    uint32_t key = error_key(trainer, l, t);
-    pass.key = trainer->config.stochastic_errors == FQT_STOCHASTIC_ALL ? &key : NULL;
+    uint32_t key;
+    if (trainer->config.stochastic_errors == FQT_STOCHASTIC_ALL) {
+        key = error_key(trainer, l, t);
+        pass.key = &key;
+    }
 #endif
     float range = backward_functions[model->layers[l].op](&pass);
     float *largest = fqt_sums_of(trainer, t - 1).largest_error;
