@@ -5,7 +5,6 @@ import gc
 import importlib
 import os
 import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -31,6 +30,9 @@ if "scipy.linalg" not in sys.modules:
 gc.disable()
 import numba  # noqa: E402
 
+from fqt_ref.kernel_cache import LOCATORS  # noqa: E402
+
+numba.config.CACHE_LOCATOR_CLASSES = LOCATORS  # type: ignore[attr-defined]
 gc.freeze()  # what was imported stays: 0.1 s of looking for garbage in it less
 gc.enable()
 
@@ -46,6 +48,6 @@ inlined = numba.njit(**OPTIONS, inline="always")
 
 
 def is_compiled(function) -> bool:
-    """Whether the cache holds a compiled form of an njit function (plain Python counts as compiled)."""
+    """Whether the cache holds a compiled form of an njit function as it is now (plain Python counts as compiled)."""
     cache = getattr(function, "_cache", None)
-    return cache is None or any(Path(cache.cache_path).glob(f"*.{function.__name__}-*.nbi"))
+    return cache is None or bool(cache._cache_file._load_index())

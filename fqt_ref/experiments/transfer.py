@@ -64,6 +64,7 @@ class Pretrain(Run):
         return self.data
 
     def perform(self, place: Place) -> Outcome:
+        data = place.load(self.data)  # without it nobody need install PyTorch
         require_one_thread()
         from fqt_ref.models import describe_network
         from fqt_ref.models.describe import graph_of
@@ -73,7 +74,6 @@ class Pretrain(Run):
         from fqt_ref.transfer.pretrain import pretrain
         from fqt_ref.transfer.torch_module import to_graph, to_module
 
-        data = place.load(self.data)
         shape = data.train_x.shape[1:]
         graph = graph_of(self.network, describe_network(self.network, shape, data.classes), shape)
         if self.source is None:
