@@ -12,15 +12,8 @@ from fqt_ref.errors import FqtError
 from fqt_ref.experiments.commands import experiment
 from fqt_ref.optimizers.names import NAMES
 from fqt_ref.serial_line import BAUD
-from fqt_ref.terminal import FILE, data_dir_option, json_option, optimizer_options, progress, say, say_if_slow, show, zeroth_options
+from fqt_ref.terminal import FILE, data_dir_option, json_option, progress, say, say_if_slow, show, training_options, zeroth_options
 from fqt_ref.transfer.commands import COMMANDS
-
-
-def fraction(context: click.Context, parameter: click.Parameter, value: float) -> float:
-    """A number in 0..1."""
-    if not 0 <= value <= 1:
-        raise FqtError(f"{parameter.opts[0]} {value} is not in 0..1")
-    return value
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -37,22 +30,13 @@ def fqt() -> None:
 @click.option("--from", "source", type=FILE, help="Go on training this model file instead of random weights.")
 @click.option("--train-last", type=int, help="Train only the last N layers with weights.")
 @click.option("--epochs", default=5, show_default=True, help="0 writes the network calibrated but untrained.")
-@click.option("--batch-size", default=48, show_default=True)
-@click.option("--learning-rate", default=0.001, show_default=True)
-@click.option("--lambda-min", default=1.0, show_default=True, callback=fraction, help="Least share of channels updated (Eq. 9).")
-@click.option("--lambda-max", default=1.0, show_default=True, callback=fraction, help="Greatest share of channels updated.")
-@click.option("--sparse-last", is_flag=True, help="Apply sparse updates to the loss layer too.")
-@optimizer_options
+@training_options()
 @zeroth_options
 @click.option("--seed", default=0, show_default=True)
 @click.option("--plot", type=FILE, help="Draw loss and accuracy into this PNG (extra: plot).")
 @click.option("-o", "--output", type=FILE, required=True, help="Model file to write.")
 @json_option
-def train(
-    data, data_dir, network, config, source, train_last, epochs, batch_size, learning_rate, lambda_min, lambda_max, sparse_last,
-    optimizer, momentum, real_weights, weight_range, range_rate, stochastic_errors,
-    zeroth, first_node, weight_step, bias_step, node_step, one_sided, exact_last, seed, plot, output, as_json,
-) -> None:  # fmt: skip
+def train(data, data_dir, network, config, source, train_last, epochs, training, zeroth, seed, plot, output, as_json) -> None:
     """Train a network and write it to a model file. Ctrl-C stops early and keeps what was learnt.
 
     A model file holds no momentum, and a board goes on with standardized-sgd whatever trained it.
@@ -65,10 +49,7 @@ def train(
     from fqt_ref.training import check_fits, check_run, fresh_network, train_epochs
     from fqt_ref.zeroth_order import check_options, zeroth_config
 
-    settings = train_config(
-        batch_size, learning_rate, lambda_min, lambda_max, sparse_last, seed, optimizer, momentum, real_weights,
-        weight_range, range_rate, stochastic_errors,
-    )  # fmt: skip
+    settings, optimizer = train_config(**training, seed=seed), training["optimizer"]
     check_run(settings, epochs)
     if plot is not None:
         from fqt_ref.plot import require_matplotlib
@@ -84,12 +65,12 @@ def train(
             freeze(start, train_last)
     estimates = None
     if zeroth is None:
-        model_file.check_batch(start, batch_size)
+        model_file.check_batch(start, settings.batch_size)
     else:
         if optimizer != NAMES[0]:
             raise FqtError(f"--zeroth trains with {NAMES[0]}: leave --optimizer {optimizer} away")
         check_options(settings)
-        estimates = zeroth_config(start, batch_size, zeroth, weight_step, bias_step, node_step, not one_sided, first_node, exact_last)
+        estimates = zeroth_config(start, settings.batch_size, **zeroth)
     say_if_slow()
     history, state, stopped = [], None, False
     with progress("training", epochs * len(images.train_x)) as advance:
@@ -220,9 +201,7 @@ def crosscheck(target, networks, steps, seed, zeroth, as_json) -> None:
     "--samples", default=64, show_default=True, type=click.IntRange(1, 65535), help="How many samples go into flash, or are sent."
 )
 @click.option("--epochs", default=1, show_default=True, type=click.IntRange(1), help="How often the samples are sent.")
-@click.option("--batch-size", default=8, show_default=True)
-@click.option("--learning-rate", default=0.001, show_default=True)
-@click.option("--optimizer", default=NAMES[0], show_default=True, help="A board has this one alone.")
+@training_options(batch_size=8)
 @zeroth_options
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Build folder [default: build/deploy-BOARD].")
 @click.option("--build/--no-build", default=True, show_default=True, help="Run west build.")
@@ -233,28 +212,25 @@ def crosscheck(target, networks, steps, seed, zeroth, as_json) -> None:
 @click.option("--seconds", default=120, show_default=True, help="How long it may take, or how long to show it.")
 @json_option
 def deploy(
-    model, board, data, data_dir, samples, epochs, batch_size, learning_rate, optimizer, zeroth, first_node, weight_step, bias_step,
-    node_step, one_sided, exact_last, output, build, run, embedded, port, baud, seconds, as_json,
-) -> None:  # fmt: skip
+    model, board, data, data_dir, samples, epochs, training, zeroth, output, build, run, embedded, port, baud, seconds, as_json
+) -> None:
     """Put a model into the Zephyr application, with just the operators and memory that it needs; build it, and run it on a board.
 
     With --run an emulated board learns samples that are sent to its UART, with --port a real one; then its weights come back and are
-    compared with the engine's after the same samples, bit for bit. Exit code 1 at a difference.
+    compared with the engine's after the same samples, bit for bit. Exit code 1 at a difference. A board has standardized-sgd alone.
     """
     from fqt_ref import deploy as deployment
-    from fqt_ref.train_step import check_on_chip, train_config
+    from fqt_ref.deploy_config import on_chip
+    from fqt_ref.train_step import train_config
     from fqt_ref.zeroth_order import ZerothConfig
 
-    check_on_chip(train_config(optimizer=optimizer))
+    hyperparameters = on_chip(train_config(**training), None if zeroth is None else ZerothConfig(**zeroth))
     if embedded and port is not None:
         raise FqtError("--port streams samples, and --embedded learns those in flash: choose one")
     run = run or port is not None
-    estimates = None
-    if zeroth is not None:
-        estimates = ZerothConfig(zeroth, weight_step, bias_step, node_step, not one_sided, first_node, exact_last)
     settings = deployment.Settings(
-        model, board, data, data_dir, samples, batch_size, learning_rate, output,
-        stream=run and not embedded, epochs=epochs, seconds=seconds, port=port, baud=baud, zeroth=estimates,
+        model, board, data, data_dir, samples, hyperparameters, output,
+        stream=run and not embedded, epochs=epochs, seconds=seconds, port=port, baud=baud,
     )  # fmt: skip
     result = deployment.deploy(settings, build or run, run, say)
     lines = [f"{key}: {value}" for key, value in result.items()]

@@ -15,7 +15,7 @@ from fqt_ref.errors import FqtError
 from fqt_ref.golden.format import Case, case_bytes, file_bytes
 from fqt_ref.golden.steps import trace_case, zeroth_trace_case
 from fqt_ref.network import LAYER_TRAINABLE, OPS_WITH_WEIGHTS, TENSOR_ADAPTIVE, U8, Network, carrying, tensor_size
-from fqt_ref.optimizers.standardized_sgd import WEIGHT_RANGES
+from fqt_ref.optimizers.names import WEIGHT_RANGES
 from fqt_ref.random_graph import CONFIGS, random_network
 from fqt_ref.training_plan import plan_network
 

@@ -16,10 +16,9 @@ from fqt_ref.emulator import ONE_UART, QEMU_FLAGS, Emulator
 from fqt_ref.errors import FqtError
 from fqt_ref.serial_line import BAUD, SerialLine
 from fqt_ref.stream import Course, Learnt, course_of, first_difference, learn_on_device, learn_on_engine
-from fqt_ref.train_step import train_config
 from fqt_ref.training import check_fits, check_trains, flat
 from fqt_ref.zephyr import APP, ROOT, cmake_options, environment, find_zephyr
-from fqt_ref.zeroth_order import ZerothConfig, zeroth_config
+from fqt_ref.zeroth_order import zeroth_config
 
 SEED = 1  # CONFIG_FQT_APP_SEED
 SECONDS_TO_RETURN = 10  # of a board's serial port after flashing
@@ -35,19 +34,13 @@ class Settings:
     data: str
     data_dir: Path | None
     samples: int
-    batch_size: int
-    learning_rate: float
+    training: Hyperparameters
     output: Path | None
     stream: bool = False
     epochs: int = 1
     seconds: float = 30
     port: str | None = None  # of a real board
     baud: int = BAUD
-    zeroth: ZerothConfig | None = None  # to train without back-propagation
-
-    @property
-    def learning_rate_ppm(self) -> int:
-        return round(self.learning_rate * 1e6)
 
     @property
     def shares_console(self) -> bool:
@@ -79,11 +72,11 @@ class Inputs:
 
 def write_inputs(settings: Settings) -> Inputs:
     """Check the model against the data; write both and the model's fqt.conf for the build."""
-    network = model_file.read(settings.model)
-    if settings.zeroth is None:
-        model_file.check_batch(network, settings.batch_size)
+    network, training = model_file.read(settings.model), settings.training
+    if training.zeroth is None:
+        model_file.check_batch(network, training.batch_size)
     else:
-        zeroth_config(network, settings.batch_size, *settings.zeroth)  # checks it
+        zeroth_config(network, training.batch_size, *training.zeroth)  # checks it
     data = load(settings.data, settings.data_dir)
     check_trains(data)
     check_fits(network, data)
@@ -92,9 +85,7 @@ def write_inputs(settings: Settings) -> Inputs:
         settings.folder.mkdir(parents=True, exist_ok=True)
         inputs.model.write_bytes(settings.model.read_bytes())
         inputs.samples.write_bytes(samples_bytes(data, INFERENCE_SAMPLES if settings.stream else settings.samples))
-        hyperparameters = Hyperparameters(settings.batch_size, settings.learning_rate_ppm, settings.zeroth)
-        config = fragment(network, hyperparameters, settings.stream, settings.shares_console)
-        inputs.config.write_text(config)
+        inputs.config.write_text(fragment(network, training, settings.stream, settings.shares_console))
     except OSError as error:
         raise FqtError(f"cannot write to {settings.folder}: {error.strerror}; choose another folder with -o") from error
     return inputs
@@ -176,8 +167,8 @@ def run_streamed(settings: Settings, folder: Path, say: Callable[[str], None]) -
     else:
         flash(settings, folder, say)
         learnt, status = learn_on_board(settings, settings.port, course, say)
-    config = train_config(settings.batch_size, settings.learning_rate_ppm / 1e6, seed=SEED)
-    difference = first_difference(learn_on_engine(network, config, course, settings.zeroth), learnt.records)
+    training = settings.training
+    difference = first_difference(learn_on_engine(network, training.config(SEED), course, training.zeroth), learnt.records)
     return {
         "streamed": learnt.progress.done - len(course.orders),
         "updates": learnt.progress.updates,

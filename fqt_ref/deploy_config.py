@@ -4,22 +4,70 @@
 from typing import NamedTuple
 
 from fqt_ref.device_memory import device_memory, zeroth_memory
+from fqt_ref.errors import FqtError
 from fqt_ref.memory_plan import aligned
 from fqt_ref.model_file import MAX_LAYERS
 from fqt_ref.network import F32, OP_NAMES, Network
-from fqt_ref.zeroth_order import ZerothConfig
+from fqt_ref.optimizers.names import HYSTERESIS, LOSS, MOVING_AVERAGE, STOCHASTIC_ERRORS, WEIGHT_RANGES
+from fqt_ref.sparse_update import RATE_ONE
+from fqt_ref.train_step import TrainConfig, check_on_chip, train_config
+from fqt_ref.zeroth_order import ZerothConfig, check_options
 
 QUEUE_BYTES, QUEUE_PLACES = 1024, 2  # the queue holds as many samples as fit, but so many at least
 SAMPLE_HEADER = 8  # struct sample of the application
 ITEM_HEADER = 8  # STREAM_ITEM_BYTES of the application
 
 
+PPM = 1_000_000  # Kconfig knows no fractions: rates are millionths, shares of channels percents
+
+
 class Hyperparameters(NamedTuple):
-    """How the application trains."""
+    """How the application trains, as its Kconfig options say it; made by on_chip()."""
 
     batch_size: int
     learning_rate_ppm: int
-    zeroth: ZerothConfig | None = None  # without back-propagation
+    lambda_min_percent: int
+    lambda_max_percent: int
+    sparse_last: bool
+    weight_range: int  # of optimizers.names.WEIGHT_RANGES
+    range_rate_ppm: int
+    stochastic_errors: int  # of STOCHASTIC_ERRORS
+    zeroth: ZerothConfig | None  # without back-propagation
+
+    def config(self, seed: int) -> TrainConfig:
+        """The same for the engine."""
+        return train_config(
+            self.batch_size, self.learning_rate_ppm / PPM, self.lambda_min_percent / 100, self.lambda_max_percent / 100,
+            self.sparse_last, seed, weight_range=WEIGHT_RANGES[self.weight_range], range_rate=self.range_rate_ppm / PPM,
+            stochastic_errors=STOCHASTIC_ERRORS[self.stochastic_errors],
+        )  # fmt: skip
+
+    @property
+    def keeps_ranges(self) -> bool:
+        """Whether the library is built with CONFIG_FQT_WEIGHT_RANGES."""
+        return self.weight_range != HYSTERESIS
+
+
+def percent(name: str, share: int) -> int:
+    """A share in Q12 as the whole percent of which settings.c makes it. Raises FqtError for one that is between two."""
+    rounded = (share * 100 + RATE_ONE // 2) // RATE_ONE
+    if (rounded * RATE_ONE + 50) // 100 != share:
+        raise FqtError(f"{name} {share / RATE_ONE:.4g} is not a whole percent, and Kconfig has no others: take {rounded / 100}")
+    return rounded
+
+
+def on_chip(config: TrainConfig, zeroth: ZerothConfig | None = None) -> Hyperparameters:
+    """The same for the application, rates rounded to millionths. Raises FqtError for what the C library or Kconfig does not have."""
+    check_on_chip(config)
+    if zeroth is not None:
+        check_options(config)
+    rate = round(float(config.range_rate) * PPM)
+    if config.weight_range == MOVING_AVERAGE and rate == 0:
+        raise FqtError(f"range rate {config.range_rate} is less than a millionth: take 0.001")
+    return Hyperparameters(
+        config.batch_size, round(float(config.learning_rate) * PPM), percent("lambda-min", config.lambda_min),
+        percent("lambda-max", config.lambda_max), config.sparse_last, config.weight_range, rate, config.stochastic_errors, zeroth,
+    )  # fmt: skip
 
 
 class Memories(NamedTuple):
@@ -42,11 +90,11 @@ def sample_bytes(network: Network) -> int:
     return int(x["h"]) * int(x["w"]) * int(x["c"])
 
 
-def memories(network: Network, zeroth: ZerothConfig | None = None) -> Memories:
-    """What the application of a network reserves. zeroth: to train without back-propagation."""
+def memories(network: Network, zeroth: ZerothConfig | None = None, keeps_ranges: bool = False) -> Memories:
+    """What the application of a network reserves. zeroth: to train without back-propagation; keeps_ranges: as Hyperparameters."""
     place = SAMPLE_HEADER + aligned(sample_bytes(network))
     queue = max(QUEUE_BYTES // place, QUEUE_PLACES) * place
-    lent = device_memory(network) if zeroth is None else zeroth_memory(network, zeroth)
+    lent = device_memory(network, keeps_ranges) if zeroth is None else zeroth_memory(network, zeroth)
     return Memories(*map(rounded, (*lent, queue)))
 
 
@@ -78,11 +126,29 @@ def zeroth_lines(zeroth: ZerothConfig) -> list[str]:
     return ["CONFIG_FQT_APP_ZEROTH_ORDER=y", *(f"CONFIG_FQT_APP_{name.upper()}={text}" for name, text in texts.items())]
 
 
+def name_of_option(choice: str, name: str) -> str:
+    """A member of one of Kconfig's choices."""
+    return f"CONFIG_FQT_APP_{choice}_{name.upper().replace('-', '_')}=y"
+
+
+def training_lines(training: Hyperparameters) -> list[str]:
+    """The fragment's lines on how to train."""
+    lines = [f"CONFIG_FQT_APP_{name.upper()}={getattr(training, name)}"
+             for name in ("batch_size", "learning_rate_ppm", "lambda_min_percent", "lambda_max_percent")]  # fmt: skip
+    lines += ["CONFIG_FQT_APP_SPARSE_LAST=y"] if training.sparse_last else []
+    if training.keeps_ranges:
+        lines.append(name_of_option("WEIGHT_RANGE", WEIGHT_RANGES[training.weight_range]))
+    if training.weight_range == MOVING_AVERAGE:
+        lines.append(f"CONFIG_FQT_APP_RANGE_RATE_PPM={training.range_rate_ppm}")
+    if training.stochastic_errors != LOSS:
+        lines.append(name_of_option("STOCHASTIC_ERRORS", STOCHASTIC_ERRORS[training.stochastic_errors]))
+    return lines + ([] if training.zeroth is None else zeroth_lines(training.zeroth))
+
+
 def fragment(network: Network, training: Hyperparameters, stream: bool = False, shares_console: bool = False) -> str:
     """The whole file. stream: samples to learn come from a UART. shares_console: from the console's."""
-    sizes = [f"CONFIG_FQT_APP_{name.upper()}_BYTES={size}" for name, size in memories(network, training.zeroth)._asdict().items()]
-    numbers = [f"CONFIG_FQT_APP_BATCH_SIZE={training.batch_size}", f"CONFIG_FQT_APP_LEARNING_RATE_PPM={training.learning_rate_ppm}"]
-    estimates = [] if training.zeroth is None else zeroth_lines(training.zeroth)
+    reserved = memories(network, training.zeroth, training.keeps_ranges)
+    sizes = [f"CONFIG_FQT_APP_{name.upper()}_BYTES={size}" for name, size in reserved._asdict().items()]
     title = f"# Written by `fqt deploy` for {network.name}."
     source = stream_lines(network, shares_console) if stream else []
-    return "\n".join([title, *operator_lines(operators(network)), *sizes, *numbers, *estimates, *source, ""])
+    return "\n".join([title, *operator_lines(operators(network)), *sizes, *training_lines(training), *source, ""])

@@ -54,8 +54,11 @@ def bundle(networks: Sequence[Network], count: bool, seed: int = 0) -> bytes:
     return b"FQM1" + np.array([total, ROOM - (total + 7) // 8 * 8, len(networks)], "<u4").tobytes() + body
 
 
-def build(target: str, optimize: str = "-Os", timeout: float = 300) -> Path:
-    """The program for a core, compiled as Zephyr compiles the application unless nothing has changed. Raises FqtError."""
+def build(target: str, optimize: str = "-Os", timeout: float = 300, options: Sequence[str] = ()) -> Path:
+    """The program for a core, compiled as Zephyr compiles the application unless nothing has changed; options: of the compiler, too.
+
+    Raises FqtError.
+    """
     device.require(target)
     found = device.find_target(target)
     if not found.emulated:
@@ -64,6 +67,7 @@ def build(target: str, optimize: str = "-Os", timeout: float = 300) -> Path:
     flags = [
         optimize,
         *device.COMMON_FLAGS,
+        *options,
         *found.cpu_flags,
         *device.link_flags(found),
         *timer,
@@ -80,7 +84,7 @@ def build(target: str, optimize: str = "-Os", timeout: float = 300) -> Path:
         digest.update(path.read_bytes())
     digest.update(SOURCE.with_name("timer.h").read_bytes())
     folder = device.default_build_dir()
-    prefix = f"measure-{target}{optimize}"
+    prefix = f"measure-{target}{''.join([optimize, *options])}"
     program = folder / f"{prefix}-{digest.hexdigest()[:16]}.elf"
     if program.exists():
         return program
@@ -93,12 +97,14 @@ def build(target: str, optimize: str = "-Os", timeout: float = 300) -> Path:
     return program
 
 
-def measure(target: str, networks: Sequence[Network], count: bool = False, timeout: float = 300) -> list[Measured]:
-    """What an emulated core says of each network; count: train some samples and count instructions, too.
+def measure(
+    target: str, networks: Sequence[Network], count: bool = False, timeout: float = 300, options: Sequence[str] = ()
+) -> list[Measured]:
+    """What an emulated core says of each network; count: train some samples and count instructions, too; options: of build().
 
     Raises FqtError for a missing tool, models that are too large together, a crash, or the timeout.
     """
-    program, found = build(target), device.find_target(target)
+    program, found = build(target, options=options), device.find_target(target)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "bundle"
         file.write_bytes(bundle(networks, count))

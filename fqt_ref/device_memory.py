@@ -11,6 +11,7 @@ from fqt_ref.zeroth_order import BY_NODES, BY_WEIGHTS, ZerothConfig, method_of
 
 # Of zephyr_app/include/fqt: sizeof(struct fqt_tensor_values), sizeof(struct fqt_extremes), a grid's scale and zero point.
 TENSOR_VALUES, EXTREMES, GRID = 20, 8, 8
+RANGE = 8  # sizeof(struct fqt_grid_range)
 WORD = 4
 
 
@@ -30,7 +31,8 @@ def carved(*sizes: int) -> int:
 class Sizes:
     """A network's tables and the questions that the C library asks of them."""
 
-    def __init__(self, network: Network):
+    def __init__(self, network: Network, keeps_ranges: bool = False):
+        self.keeps_ranges = keeps_ranges
         self.tensors, self.layers = network.tensors, network.layers
         self.weights, self.biases = network.weights, network.biases
         self.carries, self.last_reader = carrying(network.layers), readers_of(network.layers)
@@ -70,11 +72,12 @@ class Sizes:
         return self.carries[tensor] and self.quantized(tensor) and reader >= 0 and bool(self.layers["op"][reader] != MAX_POOL2D)
 
     def sums(self) -> int:
-        """What a minibatch adds up: gradients, chosen channels, extremes, largest errors."""
+        """What a minibatch adds up: gradients, chosen channels, extremes, largest errors, and weight ranges if these are kept."""
         total = 0
         for i, layer in enumerate(self.layers):
             if self.trains(i):
                 total += carved(4 * self.weights[i].size, 4 * len(self.biases[i]), 4 * len(self.biases[i]))
+                total += RANGE * self.grids(i) if self.keeps_ranges and self.quantized(i + 1) else 0
             if self.adapts(i):
                 total += carved(EXTREMES * (self.grids(i) if has_weights(layer) else 1))
             if self.error_scale_moves(i + 1):
@@ -150,9 +153,12 @@ def zeroth_memory(network: Network, zeroth: ZerothConfig) -> DeviceMemory:
     return device_memory(network)._replace(trainer=ZerothSizes(network, zeroth).trainer())
 
 
-def device_memory(network: Network) -> DeviceMemory:
-    """What the C library asks for. Of a network of which nothing trains, `trainer` is what it would say, too."""
-    sizes = Sizes(network)
+def device_memory(network: Network, keeps_ranges: bool = False) -> DeviceMemory:
+    """What the C library asks for; keeps_ranges: if it is built with FQT_WITH_WEIGHT_RANGES (SPEC.md 16.1).
+
+    Of a network of which nothing trains, `trainer` is what it would say, too.
+    """
+    sizes = Sizes(network, keeps_ranges)
     training_arena, inference_arena = sizes.arenas
     trained = [i for i in range(len(network.layers)) if sizes.trains(i)]
     parameters = [carved(network.weights[i].nbytes, network.biases[i].nbytes) for i in trained]

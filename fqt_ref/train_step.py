@@ -63,16 +63,20 @@ from fqt_ref.operators.views import (
     zeros_of,
 )
 from fqt_ref.optimizers import int8_sgd_m, qas_sgd_m, sgd_m
-from fqt_ref.optimizers.names import NAMES, QAS_SGD_M, STANDARDIZED_SGD, optimizer_of
-from fqt_ref.optimizers.standardized_sgd import (
+from fqt_ref.optimizers.names import (
+    ALL,
     HYSTERESIS,
+    LOSS,
     MOVING_AVERAGE,
+    NAMES,
+    NONE,
+    QAS_SGD_M,
+    STANDARDIZED_SGD,
+    STOCHASTIC_ERRORS,
     WEIGHT_RANGES,
-    fraction_bits_of,
-    update_bias_u8,
-    update_f32,
-    update_weights_u8,
+    number_of,
 )
+from fqt_ref.optimizers.standardized_sgd import fraction_bits_of, update_bias_u8, update_f32, update_weights_u8
 from fqt_ref.ranges import error_scale_in_force, update_error_scale, update_range
 from fqt_ref.sparse_update import kept_channels, sparse_select, update_rate
 
@@ -80,8 +84,6 @@ LARGEST_SUM = 2**31 - 1 - 2**28  # what requantize() takes (SPEC.md 2.1)
 LARGEST_PRODUCT = 127 * 255  # of an error and a centred weight
 MAX_ERROR_BITS = 8
 DEFAULT_MOMENTUM = 0.9  # of Lin et al. and of most others
-STOCHASTIC_ERRORS = ("loss", "none", "all")  # which errors are rounded by random words instead of half up
-LOSS, NONE, ALL = range(3)
 FRACTION = np.float32(0.0078125)  # add and hard-swish round in 128ths of a step
 
 
@@ -110,18 +112,15 @@ def train_config(
     optimizer=NAMES[0], momentum=None, real_weights=False, weight_range=WEIGHT_RANGES[0], range_rate=0.001,
     stochastic_errors=STOCHASTIC_ERRORS[0],
 ) -> TrainConfig:  # fmt: skip
-    """TrainConfig from real numbers: 0 <= lambda_min <= lambda_max <= 1, rounded to 1/4096.
+    """TrainConfig from real numbers: 0 <= lambda_min <= lambda_max <= 1, rounded to 1/4096. Names are those of optimizers.names.
 
-    optimizer: one of optimizers.names.NAMES; momentum: 0.9 unless given, real_weights: SPEC.md 15.2; both of the optimizers with momentum
-    alone. weight_range: one of standardized_sgd.WEIGHT_RANGES, of that optimizer alone; range_rate: 0..1, of its moving-average;
-    stochastic_errors: one of STOCHASTIC_ERRORS. Raises FqtError for an optimizer that does not exist or has no such option.
+    momentum: 0.9 unless given, real_weights: SPEC.md 15.2; both of the optimizers with momentum alone. weight_range: of the first optimizer
+    alone; range_rate: 0..1, of its moving-average. Raises FqtError for a name that does not exist, or an optimizer without the option.
     """
-    number = optimizer_of(optimizer)
-    if weight_range not in WEIGHT_RANGES:
-        raise FqtError(f"weight range '{weight_range}' does not exist: choose one of {', '.join(WEIGHT_RANGES)}")
-    if stochastic_errors not in STOCHASTIC_ERRORS:
-        raise FqtError(f"stochastic errors '{stochastic_errors}' do not exist: choose one of {', '.join(STOCHASTIC_ERRORS)}")
-    if number != STANDARDIZED_SGD and weight_range != WEIGHT_RANGES[0]:
+    number = number_of("optimizer", optimizer, NAMES)
+    how = number_of("weight range", weight_range, WEIGHT_RANGES)
+    rounded = number_of("choice of stochastic errors", stochastic_errors, STOCHASTIC_ERRORS)
+    if number != STANDARDIZED_SGD and how != HYSTERESIS:
         raise FqtError(f"optimizer {optimizer} leaves weight grids alone: weight range {weight_range} is for {NAMES[0]}")
     if number == STANDARDIZED_SGD and (momentum is not None or real_weights):
         raise FqtError(f"optimizer {optimizer} has neither momentum nor real weights: choose one of {', '.join(NAMES[1:])}")
@@ -135,8 +134,7 @@ def train_config(
 
     return TrainConfig(
         batch_size, np.float32(learning_rate), q12(lambda_min), q12(lambda_max), sparse_last, seed & 0xFFFFFFFF,
-        number, np.float32(momentum), real_weights, WEIGHT_RANGES.index(weight_range), np.float32(range_rate),
-        STOCHASTIC_ERRORS.index(stochastic_errors),
+        number, np.float32(momentum), real_weights, how, np.float32(range_rate), rounded,
     )  # fmt: skip
 
 

@@ -18,8 +18,7 @@ from fqt_ref.initialize import initialize
 from fqt_ref.model_file import check_batch
 from fqt_ref.models import describe_network
 from fqt_ref.network import ENTRY, SAMPLES, Network, State, new_state
-from fqt_ref.optimizers.names import STANDARDIZED_SGD
-from fqt_ref.optimizers.standardized_sgd import MOVING_AVERAGE
+from fqt_ref.optimizers.names import MOVING_AVERAGE, STANDARDIZED_SGD
 
 CALIBRATION_SAMPLES = 256
 PIECE = 1024  # samples between two looks at the keyboard

@@ -15,7 +15,8 @@ from fqt_ref.jit import njit, uncounted
 from fqt_ref.model_file import MAX_FAN_OUT, MAX_POSITIONS
 from fqt_ref.network import LAYER_TRAINABLE, MAX_POOL2D, SAMPLES, STEP, U8, Network, State, new_state
 from fqt_ref.operators.views import error_i8, feature_u8, limits, matrix, passing, trains, vector
-from fqt_ref.optimizers.standardized_sgd import HYSTERESIS, LARGEST_PRODUCT, fraction_bits_of
+from fqt_ref.optimizers.names import ALL, HYSTERESIS
+from fqt_ref.optimizers.standardized_sgd import LARGEST_PRODUCT, fraction_bits_of
 from fqt_ref.ranges import error_scale_in_force
 from fqt_ref.sparse_update import kept_channels
 
@@ -355,7 +356,7 @@ def train(state, config, zeroth, samples, labels, order, losses, predictions):
 
 def check_options(config: ts.TrainConfig) -> None:
     """Whether hyperparameters leave the options of training with errors alone (SPEC.md 16). Raises FqtError."""
-    if config.weight_range != HYSTERESIS or config.stochastic_errors == ts.ALL:
+    if config.weight_range != HYSTERESIS or config.stochastic_errors == ALL:
         raise FqtError("without back-propagation there are neither other weight ranges nor errors to round: leave those options away")
 
 

@@ -17,7 +17,9 @@ import pytest
 
 from fqt_ref import model_file
 from fqt_ref.cli import main
+from fqt_ref.deploy_config import on_chip
 from fqt_ref.device_memory import device_memory, zeroth_memory
+from fqt_ref.train_step import train_config
 from fqt_ref.zeroth_order import zeroth_config
 
 SMALL = ["--network", "digits-mlp", "--epochs", "6", "--batch-size", "16", "--learning-rate", "0.01"]
@@ -264,6 +266,29 @@ def test_deploy_writes_the_trainer_without_back_propagation(trained, tmp_path):
     assert {f"CONFIG_FQT_APP_{switch}" for switch in switches} <= lines
     assert "queries 0 is not in" in refused("deploy", trained[0], "--board", "qemu_cortex_m3", "--zeroth", 0, "-o", tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_deploy_writes_how_to_train(trained, tmp_path):
+    options = ("--lambda-min", 0.07, "--lambda-max", 0.5, "--sparse-last", "--weight-range", "moving-average", "--range-rate", 0.25)
+    command = (trained[0], "--board", "qemu_cortex_m3", "--no-build", *options, "--stochastic-errors", "all", "-o", tmp_path / "rule")
+    done = fqt("deploy", *command)
+    assert done.returncode == 0, done.stderr
+    lines = set((tmp_path / "rule" / "fqt.conf").read_text().splitlines())
+    wanted = {"LAMBDA_MIN_PERCENT=7", "LAMBDA_MAX_PERCENT=50", "SPARSE_LAST=y", "WEIGHT_RANGE_MOVING_AVERAGE=y", "RANGE_RATE_PPM=250000"}
+    assert {f"CONFIG_FQT_APP_{switch}" for switch in wanted | {"STOCHASTIC_ERRORS_ALL=y"}} <= lines
+    network = model_file.read(trained[0])
+    assert f"CONFIG_FQT_APP_TRAINER_BYTES={(device_memory(network, keeps_ranges=True).trainer + 7) // 8 * 8}" in lines
+    board = ("--board", "qemu_cortex_m3", "--no-build", "-o", tmp_path / "none")
+    assert "lambda-min 0.125 is not a whole percent" in refused("deploy", trained[0], *board, "--lambda-min", 0.125)
+    assert "leave those options away" in refused("deploy", trained[0], *board, "--zeroth", 2, "--weight-range", "literal")
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_application_trains_with_the_numbers_of_the_engine():
+    """Kconfig's percents as settings.c makes Q12 of them."""
+    for whole in range(101):
+        made = on_chip(train_config(lambda_min=whole / 100))
+        assert (made.lambda_min_percent, made.config(1).lambda_min) == (whole, (whole * 4096 + 50) // 100)
 
 
 def test_info_tells_the_memory_of_both_trainers(trained):

@@ -45,6 +45,12 @@ def test_sizes_are_those_of_the_c_library(networks, core):
         assert (answer.status, answer.memory) == (0, device_memory(network)), network.name
 
 
+def test_sizes_are_those_of_the_c_library_that_keeps_weight_ranges(networks):
+    require("cortex-m4")
+    for network, answer in zip(networks, device_cost.measure("cortex-m4", networks, options=device.OPTION_FLAGS), strict=True):
+        assert (answer.status, answer.memory) == (0, device_memory(network, keeps_ranges=True)), network.name
+
+
 @pytest.mark.parametrize("core", ["cortex-m0", "cortex-m4"])
 def test_instructions_repeat_and_fall_with_frozen_layers(networks, core):
     require(core)

@@ -20,7 +20,7 @@ from test_cli import fqt, refused
 
 from fqt_ref.datasets import load
 from fqt_ref.errors import FqtError
-from fqt_ref.experiments import catalogue
+from fqt_ref.experiments import catalogue, transfer
 from fqt_ref.experiments.ablation import CHANGES, Ablated
 from fqt_ref.experiments.accuracy import Entry, entries
 from fqt_ref.experiments.catalogue import EXPERIMENTS, find
@@ -38,9 +38,10 @@ from fqt_ref.experiments.runner import Runner, Watch, with_starts
 from fqt_ref.experiments.scratch import FromScratch, Scratch, Task
 from fqt_ref.experiments.status import duration, status
 from fqt_ref.experiments.store import Store
-from fqt_ref.experiments.transfer import Prune, Retrain
+from fqt_ref.experiments.transfer import Pretrain, Prune, Retrain
 from fqt_ref.experiments.worker import Job, perform, perform_apart
 from fqt_ref.experiments.zeroth_cost import CostSubject, Method, ZerothCost, by_nodes
+from fqt_ref.transfer.settings import Settings
 
 TESTS = Path(__file__).parent
 FAST = Training(16, 0.01)
@@ -455,6 +456,12 @@ def test_ablation_is_performed_by_the_changed_engine(monkeypatch):
     assert changed.record.result["digest"] != plain.record.result["digest"]
     lost = perform(Job(Ablated(CHANGES[0], tiny_run(data="nosuch"))), lambda *_: None)
     assert lost.record.status == NO_DATA
+
+
+def test_pretraining_without_data_does_not_ask_for_pytorch(monkeypatch):
+    monkeypatch.setattr(transfer, "require_one_thread", lambda: pytest.fail("asked"))
+    lost = perform(Job(Pretrain("mbednet", "nosuch", Settings(epochs=1))), lambda *_: None)
+    assert lost.record.status == NO_DATA and "nosuch" in lost.record.reason
 
 
 def test_images_are_enlarged():

@@ -220,7 +220,7 @@ def test_names_and_numbers():
             ts.train_config(**option)
     with pytest.raises(FqtError, match="weight range 'median' does not exist: choose one of hysteresis, moving-average, literal"):
         ts.train_config(weight_range="median")
-    with pytest.raises(FqtError, match="stochastic errors 'some' do not exist: choose one of loss, none, all"):
+    with pytest.raises(FqtError, match="choice of stochastic errors 'some' does not exist: choose one of loss, none, all"):
         ts.train_config(stochastic_errors="some")
     with pytest.raises(FqtError, match="optimizer sgd-m leaves weight grids alone: weight range literal is for standardized-sgd"):
         ts.train_config(optimizer="sgd-m", weight_range="literal")

@@ -12,6 +12,7 @@ from fqt_ref.golden.values import errors, floats
 from fqt_ref.golden.weighted import weighted_cases
 from fqt_ref.kernels import softmax_cross_entropy
 from fqt_ref.optimizers import standardized_sgd
+from fqt_ref.optimizers.names import HYSTERESIS
 from fqt_ref.ranges import update_range
 from fqt_ref.sparse_update import sparse_select
 
@@ -86,7 +87,7 @@ def update_cases(rng) -> Iterator[Case]:
         "no gradients": (4, 7, 0.003, 0.001, 1, 8),
         "learning rate 1": (2, 30, 1e-6, 1.0, 99999, 8),
     }
-    kept = standardized_sgd.HYSTERESIS, F32(0), np.zeros((0, 2), F32)  # how the grid follows
+    kept = HYSTERESIS, F32(0), np.zeros((0, 2), F32)  # how the grid follows
     for step, (name, (out, n, scale, lr, top, spread)) in enumerate(plans.items()):
         w = rng.randint(128 - (1 << spread) // 2, 128 + (1 << spread) // 2, (out, n)).astype(np.uint8)
         bits = (8, 3, 1, 0)[step % 4]

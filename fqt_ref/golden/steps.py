@@ -15,7 +15,7 @@ from fqt_ref.golden.format import Case
 from fqt_ref.models.describe import graph_of
 from fqt_ref.models.digits_graph import digits_graph
 from fqt_ref.network import SAMPLES, Network
-from fqt_ref.optimizers.standardized_sgd import HYSTERESIS
+from fqt_ref.optimizers.names import HYSTERESIS, LOSS
 from fqt_ref.state import state_checksum, trace, trace_bytes, zeroth_trace
 from fqt_ref.training import CALIBRATION_SAMPLES, flat, fresh_network, prepared_state
 from fqt_ref.training_plan import plan_network
@@ -42,7 +42,7 @@ def setup_arrays(network: Network, config: ts.TrainConfig, samples, labels, step
 
 def option_arrays(config: ts.TrainConfig) -> list[np.ndarray]:
     """The options of SPEC.md 16 as further inputs, none where all are as usual."""
-    if config.weight_range == HYSTERESIS and config.stochastic_errors == ts.LOSS:
+    if config.weight_range == HYSTERESIS and config.stochastic_errors == LOSS:
         return []
     return [np.array([config.weight_range, config.stochastic_errors], np.uint32), np.array([config.range_rate], np.float32)]
 

@@ -7,13 +7,12 @@ import numpy as np
 
 from fqt_ref.arithmetic import ACC_LIMIT, BIAS_ONE, NEAREST, WIDE_LIMIT, bit_length, clamp, fround, isqrt, random_word, rescale
 from fqt_ref.jit import njit
+from fqt_ref.optimizers.names import HYSTERESIS, MOVING_AVERAGE
 
 SMALLEST_SCALE = np.float32(2.0**-40)
 WEIGHT_UNIT = np.float32(65536)
 LARGEST_PRODUCT = 127 * 255  # of an error and a centred input
 MAX_FRACTION_BITS = 8
-HYSTERESIS, MOVING_AVERAGE, LITERAL = range(3)  # how a weight grid follows its weights (SPEC.md 16.1)
-WEIGHT_RANGES = ("hysteresis", "moving-average", "literal")
 
 
 @njit

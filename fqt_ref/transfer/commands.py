@@ -8,7 +8,7 @@ import click
 
 from fqt_ref import MAX_CLASSES
 from fqt_ref.errors import FqtError
-from fqt_ref.terminal import FILE, data_dir_option, json_option, optimizer_options, say_if_slow, show
+from fqt_ref.terminal import FILE, data_dir_option, json_option, say_if_slow, show, training_options
 
 data_option = click.option("--data", required=True, help="A data set's name, or an .npz file of your own.")
 checkpoint_option = click.option("--checkpoint", type=FILE, help="Kept after each epoch [default: the output with .checkpoint].")
@@ -50,11 +50,7 @@ quantize_options = options(
 retrain_options = options(
     click.option("--reset-last", default=5, show_default=True, type=click.IntRange(1), help="How many layers with weights start anew."),
     click.option("--epochs", default=20, show_default=True),
-    click.option("--batch-size", default=48, show_default=True),
-    click.option("--learning-rate", default=0.001, show_default=True),
-    click.option("--lambda-min", default=1.0, show_default=True, type=click.FloatRange(0, 1), help="Least share of channels updated."),
-    click.option("--lambda-max", default=1.0, show_default=True, type=click.FloatRange(0, 1), help="Greatest share of channels updated."),
-    optimizer_options,
+    training_options(),
 )
 
 
@@ -172,10 +168,7 @@ def quantize(source, data, data_dir, config, percentile, per_channel, output, as
 @click.option("--plot", type=FILE, help="Draw loss and accuracy into this PNG (extra: plot).")
 @click.option("-o", "--output", type=FILE, required=True, help="Model file to write.")
 @json_option
-def retrain(
-    model, data, data_dir, reset_last, epochs, batch_size, learning_rate, lambda_min, lambda_max, optimizer, momentum, real_weights,
-    weight_range, range_rate, stochastic_errors, seed, plot, output, as_json,
-) -> None:  # fmt: skip
+def retrain(model, data, data_dir, reset_last, epochs, training, seed, plot, output, as_json) -> None:
     """Reset a model file's last layers to random values and train them anew, as on the device. Ctrl-C keeps what was learnt.
 
     The device has standardized-sgd alone; a model file holds no momentum.
@@ -186,10 +179,7 @@ def retrain(
     from fqt_ref.training import check_run
     from fqt_ref.transfer import steps
 
-    settings = train_config(
-        batch_size, learning_rate, lambda_min, lambda_max, False, seed, optimizer, momentum, real_weights,
-        weight_range, range_rate, stochastic_errors,
-    )  # fmt: skip
+    settings = train_config(**training, seed=seed)
     check_run(settings, epochs)
     if plot is not None:
         from fqt_ref.plot import require_matplotlib
@@ -197,7 +187,7 @@ def retrain(
         require_matplotlib()
     start = model_file.read(model)
     samples = load(data, data_dir)
-    model_file.check_batch(start, batch_size)
+    model_file.check_batch(start, settings.batch_size)
     say_if_slow()
     result, trained = steps.retrain(start, samples, settings, epochs, reset_last, seed)
     model_file.write(output, trained)
@@ -226,8 +216,7 @@ def retrain(
 @json_option
 def transfer(
     data, data_dir, source, name, pretrain_epochs, pretrain_rate, share, prune_epochs, configs, runs, percentile, per_channel, reset_last,
-    epochs, batch_size, learning_rate, lambda_min, lambda_max, optimizer, momentum, real_weights, weight_range, range_rate,
-    stochastic_errors, output, as_json,
+    epochs, training, output, as_json,
 ) -> None:  # fmt: skip
     """The paper's transfer learning, all of it: pretrain, prune, quantize, reset the last layers, retrain; in several configurations.
 
@@ -243,10 +232,7 @@ def transfer(
     from fqt_ref.transfer.settings import Settings, check
 
     def settings(seed: int):
-        return train_config(
-            batch_size, learning_rate, lambda_min, lambda_max, False, seed, optimizer, momentum, real_weights,
-            weight_range, range_rate, stochastic_errors,
-        )  # fmt: skip
+        return train_config(**training, seed=seed)
 
     check_run(settings(0), epochs)
     samples = load(data, data_dir)
