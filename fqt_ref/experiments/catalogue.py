@@ -273,7 +273,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "Ours has the paper's learning rate and batch; that of the others is not printed: of 0.0001 to 0.01 the best after 4 epochs of "
         "cifar10, seed 0, which is 0.003, of int8 SGD-M 0.01 to 100 (steps are too small by the square of the weight scale); momentum 0.9. "
         "Real weights: what rounding to bytes leaves over is kept, as in the simulation that QAS was published with. "
-        "flowers102 stands in for flowers.",
+        "flowers102 stands in for flowers; 1000 of its 4911 images are tested.",
         model="mcunet-5fps.json",
         train_last=7,  # three layers with weights in each block, and the classifier
         tasks=(
@@ -282,7 +282,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
             Task("cifar100", 10),
             Task("cub", 10),
             Task("flowers", 10),
-            Task("flowers102", 10, stands_for="flowers"),
+            Task("flowers102", 10, test_samples=1000, stands_for="flowers"),
             Task("food", 10),
             Task("pets", 10),
             Task("vww", 10),
@@ -329,7 +329,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "remedies",
         "What could close the gap between uint8 and float32 when all layers are trained from scratch (not in the paper)",
         SCRATCH_ABOUT,
-        tasks=SCRATCH_TASKS,
+        tasks=SCRATCH_TASKS[:2],
         rules=(
             Rule("float32", "float32", PAPER),
             Rule("uint8, errors half up", "uint8", HALF_UP),

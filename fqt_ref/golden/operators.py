@@ -63,12 +63,15 @@ def softmax_cases(rng) -> Iterator[Case]:
 
 
 def sparse_cases(rng) -> Iterator[Case]:
-    """Selection with ties, all-zero errors, one channel, all channels but one."""
-    for positions, channels, k, density in ((1, 1, 1, 1), (4, 8, 3, 0.5), (9, 8, 1, 1), (9, 8, 7, 1), (5, 6, 2, 0), (1, 16, 4, 0.3)):
-        title = f"{k} of {channels}, {positions} positions, density {density}"
+    """Selection with all-zero errors, one channel, all channels but one, and equal norms: several of those that are kept, or all."""
+    plans = ((1, 1, 1, 1), (4, 8, 3, 0.5), (9, 8, 1, 1), (9, 8, 7, 1), (5, 6, 2, 0), (1, 16, 4, 0.3), (1, 12, 5, 0.7), (2, 6, 3, 1))
+    for positions, channels, k, density in plans:
+        equal = channels in (6, 12)
+        title = f"{k} of {channels}, {positions} positions, density {density}{', errors of 1' if equal else ''}"
         chosen = rng.randint(0, 5, channels).astype(I32)
         shape = np.array([positions, channels, k], I32)
         for suffix, before in (("u8", errors(rng, (positions, channels), density)), ("f32", floats(rng, (positions, channels), density))):
+            before = np.sign(before) if equal else before
             e, after = before.astype(I32) if suffix == "u8" else before.copy(), chosen.copy()
             sparse_select(e, k, np.zeros(channels, e.dtype), after)
             yield Case(f"sparse_select_{suffix}", title, [shape, before, chosen], [e.astype(before.dtype), after])
