@@ -120,7 +120,7 @@ class Ablations(Accuracy):
     data: str = "fashion-mnist"
     config: str = "uint8"
     changes: tuple[Change, ...] = CHANGES
-    lambdas: tuple[float, ...] = (1.0, 0.1)
+    lambdas: tuple[float, ...] = (1.0,)
     seeds: int = 2
     epochs: int = 2
     training: Training = HALF_UP
