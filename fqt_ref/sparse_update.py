@@ -15,7 +15,7 @@ def update_rate(loss, loss_max, lambda_min, lambda_max):
 
 @njit
 def kept_channels(rate, channels):
-    """k of Eq. 9, at least one: more are kept where norms are equal."""
+    """k of Eq. 9, at least one."""
     return max(1, (rate * channels) >> 12)
 
 
@@ -31,16 +31,15 @@ def channel_norms(error, norms):
 
 @njit
 def sparse_select(error, k, norms, chosen):
-    """Zero the error of all channels but those with fewer than k of a larger l1 norm; count these.
+    """Zero the error of all but the k channels of largest l1 norm, ties to the lower index; count the kept ones.
 
-    Equal norms share their fate: of channels whose errors are 0, or round to the same bytes, none is worth more than another.
     error: int32 or float32[positions, channels]; norms: same type [channels], scratch; chosen: int32[channels].
     """
     channel_norms(error, norms)
     for co in range(norms.size):
         better = 0
         for other in range(norms.size):
-            if norms[other] > norms[co]:
+            if norms[other] > norms[co] or (norms[other] == norms[co] and other < co):
                 better += 1
         if better < k:
             chosen[co] += 1

@@ -542,8 +542,8 @@ def sparse_select(positions, channels, k, e, chosen):
     norms = [type(e[0])(0)] * channels
     for i in range(positions * channels):
         norms[i % channels] = norms[i % channels] + abs(e[i])
-    least = sorted(norms, reverse=True)[k - 1]
-    kept = {c for c in range(channels) if norms[c] >= least}
+    order = sorted(range(channels), key=lambda c: (-norms[c], c))
+    kept = set(order[:k])
     zero = type(e[0])(0)
     return [v if i % channels in kept else zero for i, v in enumerate(e)], [n + (c in kept) for c, n in enumerate(chosen)]
 

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each choice of SPEC.md is worth: training from scratch by a copy of the engine in which one of them, a line of code, is undone."""
 
+import hashlib
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,7 +16,7 @@ from fqt_ref.experiments.accuracy import Accuracy
 from fqt_ref.experiments.description import DONE, NO_DATA, Cell, Outcome, Run
 from fqt_ref.experiments.learn import EDITION, Training
 from fqt_ref.experiments.place import DataNotFound, Place
-from fqt_ref.experiments.scratch import Scratch
+from fqt_ref.experiments.scratch import Scratch, Task
 from fqt_ref.experiments.worker import Apart, Finished, Job
 
 
@@ -34,6 +37,26 @@ class Change:
             raise FqtError(f"ablation '{self.name}': fqt_ref/{self.file} does not hold once: {self.line}")
         shutil.copytree(provenance.ROOT / "fqt_ref", folder / "fqt_ref", ignore=shutil.ignore_patterns("__pycache__"))
         (folder / "fqt_ref" / self.file).write_text(text.replace(self.line, self.replacement))
+
+    def engine(self) -> Path:
+        """Folder of a changed copy, which runs share, so that it is compiled once; of another when fqt_ref changes. Raises FqtError."""
+        digest = hashlib.sha256(repr(self).encode())
+        for path in sorted((provenance.ROOT / "fqt_ref").rglob("*.py")):
+            digest.update(path.read_bytes())
+        shared = Path(tempfile.gettempdir()) / f"fqt-ablations-{os.getuid()}"
+        folder = shared / digest.hexdigest()[:16]
+        if not folder.exists():
+            shared.mkdir(exist_ok=True)
+            made = Path(tempfile.mkdtemp(dir=shared))
+            try:
+                self.apply(made)
+                made.rename(folder)
+            except OSError:
+                if not folder.exists():  # else another run was faster
+                    raise
+            finally:
+                shutil.rmtree(made, ignore_errors=True)
+        return folder
 
 
 SGD = "optimizers/standardized_sgd.py"
@@ -73,11 +96,11 @@ CHANGES = (
 )  # fmt: skip
 HALF_UP = Training(stochastic_errors="none")
 TIES = Change(
-    "of equal norms those of the lowest channels are kept",
+    "all channels of an equal norm are kept",
     "5",
     "sparse_update.py",
-    "if norms[other] > norms[co]:",
     "if norms[other] > norms[co] or (norms[other] == norms[co] and other < co):",
+    "if norms[other] > norms[co]:",
 )
 
 
@@ -99,11 +122,9 @@ class Ablated(Run):
         return self.run.data
 
     def perform(self, place: Place) -> Outcome:
-        with tempfile.TemporaryDirectory(prefix="fqt-ablation-") as folder:
-            self.change.apply(Path(folder))
-            for message in Apart(Job(self.run, b"", place.folder()), Path(folder)).read():
-                if not isinstance(message, Finished):
-                    place.advance(*message)
+        for message in Apart(Job(self.run, b"", place.folder()), self.change.engine()).read():
+            if not isinstance(message, Finished):
+                place.advance(*message)
         assert isinstance(message, Finished)
         if message.record.status == NO_DATA:
             raise DataNotFound(message.record.reason)
@@ -114,24 +135,22 @@ class Ablated(Run):
 
 @dataclass(frozen=True)
 class Ablations(Accuracy):
-    """Changes x update rates x seeds, beside the engine as it is, which the table calls `whole`."""
+    """Data sets x changes x update rates x seeds, beside the engine as it is, which the table calls `whole`."""
 
     network: str = "mnist-cnn"
-    data: str = "fashion-mnist"
+    tasks: tuple[Task, ...] = (Task("fashion-mnist", 2),)
     config: str = "uint8"
     changes: tuple[Change, ...] = CHANGES
     lambdas: tuple[float, ...] = (1.0,)
     seeds: int = 2
-    epochs: int = 2
     training: Training = HALF_UP
     whole: str = "as specified, errors half up"
 
     def cells(self) -> list[Cell]:
         made = []
-        for change in (None, *self.changes):
-            row = self.whole if change is None else f"{change.name} (SPEC.md {change.section})"
-            for rate in self.lambdas:
-                for seed in range(self.seeds):
-                    run = Scratch(self.network, self.data, self.config, seed, self.epochs, replace(self.training, lambda_min=rate))
-                    made.append(Cell(row, f"lambda_min {rate}", run if change is None else Ablated(change, run)))
+        for task, change, rate, seed in product(self.tasks, (None, *self.changes), self.lambdas, range(self.seeds)):
+            name = self.whole if change is None else f"{change.name} (SPEC.md {change.section})"
+            row = f"{task.row}, {name}" if len(self.tasks) > 1 else name
+            run = Scratch(self.network, task.data, self.config, seed, task.epochs, replace(self.training, lambda_min=rate))
+            made.append(Cell(row, f"lambda_min {rate}", run if change is None else Ablated(change, run)))
         return made

@@ -374,18 +374,17 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     Ablations(
         "ablations",
         "What the choices of SPEC.md are worth (not in the paper)",
-        "Each choice is undone alone in a copy of the engine, which has to be compiled for each run. Errors are rounded half up here: "
+        "Each choice is undone alone in a copy of the engine, which has to be compiled. Errors are rounded half up here: "
         "`remedies` has what rounding those of the loss stochastically wins.",
     ),
     Ablations(
         "equal-norms",
-        "What sparse updates win by treating equal norms alike (not in the paper)",
-        "KMNIST from scratch, 20 epochs. Before, of channels of an equal norm those of the lowest index were kept and counted.",
-        data="kmnist",
+        "Sparse updates that keep all channels of an equal norm (not in the paper)",
+        "As specified, of channels of an equal norm those of the lowest index are kept and counted.",
+        tasks=SCRATCH_TASKS[:2],
         changes=(TIES,),
-        lambdas=(0.5,),
+        lambdas=(0.5, 0.1),
         seeds=5,
-        epochs=20,
         training=PAPER,
         whole="as specified",
     ),

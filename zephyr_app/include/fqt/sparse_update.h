@@ -10,13 +10,12 @@
 /** min(lambda_min + |eps| (lambda_max - lambda_min), 1) in Q12, |eps| = loss / largest loss so far (both Q16). */
 int32_t fqt_update_rate(uint32_t loss, uint32_t loss_max, int32_t lambda_min, int32_t lambda_max);
 
-/** k of Eq. 9: how many of `channels` a rate keeps, at least one; more where norms are equal. */
+/** k of Eq. 9: how many of `channels` a rate keeps, at least one. */
 int32_t fqt_kept_channels(int32_t rate, int32_t channels);
 
 /**
- * Counts in chosen the channels with fewer than k < channels of a larger l1 norm, and lists those of them whose errors
- * are not all 0 (or one, if there are none). scratch: 4 bytes a channel; afterwards its first half holds the list.
- * e: [positions][channels]; chosen: [channels].
+ * Lists the k < channels of largest l1 norm (ties to the lower index) and counts them in chosen. scratch: 4 bytes a
+ * channel; afterwards its first half holds the list. e: [positions][channels]; chosen: [channels].
  */
 struct fqt_channels fqt_sparse_select_u8(void *scratch, int32_t positions, int32_t channels, int32_t k, const int8_t *e,
                                          int32_t *chosen);

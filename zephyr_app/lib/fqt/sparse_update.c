@@ -68,6 +68,11 @@ static void l1_norms(int32_t *norms, int32_t positions, int32_t channels, const 
 
 /* ---- Choice ---- */
 
+/* Kept are the norms above `norm` and, of those that equal it, the first `ties`. */
+struct threshold {
+    int32_t norm, ties;
+};
+
 static int32_t count_above(const int32_t *norms, int32_t channels, int32_t norm) {
     uint32_t count = 0;
     for (int32_t co = 0; co < channels; co++) {
@@ -76,22 +81,27 @@ static int32_t count_above(const int32_t *norms, int32_t channels, int32_t norm)
     return (int32_t)count;
 }
 
-/* The k-th largest norm, or what tells it from the next smaller one: bisection on its bits, a pass a bit at most. */
-static int32_t least_kept(const int32_t *norms, int32_t channels, int32_t k) {
+/* Bisection on the bits of the k-th largest norm: a pass a bit, and mostly fewer. */
+static struct threshold find_threshold(const int32_t *norms, int32_t channels, int32_t k) {
     uint32_t any = 0;
     for (int32_t co = 0; co < channels; co++) {
         any |= (uint32_t)norms[co];
     }
-    int32_t norm = 0; /* at least k are as large */
+    int32_t norm = 0;  /* at least k are as large */
+    int32_t above = 0; /* of all that are larger, in the end */
     for (int32_t bit = fqt_bit_length(any) - 1; bit >= 0; bit--) {
         int32_t larger = norm + (1 << bit);
         int32_t count = count_above(norms, channels, larger - 1);
         if (count == k) {
-            return larger;
+            return (struct threshold){larger - 1, 0};
         }
-        norm = count > k ? larger : norm;
+        if (count > k) {
+            norm = larger;
+        } else {
+            above = count;
+        }
     }
-    return norm;
+    return (struct threshold){norm, k - above};
 }
 
 struct fqt_channels fqt_sparse_select_u8(void *scratch, int32_t positions, int32_t channels, int32_t k, const int8_t *e,
@@ -100,17 +110,13 @@ struct fqt_channels fqt_sparse_select_u8(void *scratch, int32_t positions, int32
     uint16_t *indices = scratch; /* behind the norms that are still to be read */
     int32_t count = 0;
     l1_norms(norms, positions, channels, e);
-    int32_t least = least_kept(norms, channels, k);
+    struct threshold least = find_threshold(norms, channels, k);
     for (int32_t co = 0; co < channels; co++) {
-        int32_t norm = norms[co];
-        if (norm >= least) {
+        int32_t margin = norms[co] - least.norm;
+        if (margin > 0 || (margin == 0 && least.ties-- > 0)) {
+            indices[count++] = (uint16_t)co;
             chosen[co]++;
-            indices[count] = (uint16_t)co;
-            count += norm > 0; /* errors of 0 give nothing, on the list or not */
         }
-    }
-    if (count == 0) {
-        indices[count++] = 0; /* no list is empty */
     }
     return (struct fqt_channels){count, indices};
 }
@@ -153,11 +159,11 @@ void fqt_sparse_compact_u8(int32_t positions, int32_t channels, const struct fqt
 
 /* ---- float32 ---- */
 
-/* Whether fewer than k norms are larger than channel co's. */
+/* Whether channel co is among the k of largest norm, ties to the lower index. */
 static bool is_kept_f32(const float *norms, int32_t channels, int32_t k, int32_t co) {
     int32_t better = 0;
     for (int32_t other = 0; other < channels; other++) {
-        better += norms[other] > norms[co];
+        better += norms[other] > norms[co] || (norms[other] == norms[co] && other < co);
     }
     return better < k;
 }
