@@ -20,7 +20,7 @@ from test_cli import fqt, refused
 
 from fqt_ref.datasets import load
 from fqt_ref.errors import FqtError
-from fqt_ref.experiments import catalogue, transfer
+from fqt_ref.experiments import ablation, catalogue, transfer
 from fqt_ref.experiments.ablation import CHANGES, TIES, Ablated
 from fqt_ref.experiments.accuracy import Entry, entries
 from fqt_ref.experiments.catalogue import EXPERIMENTS, find
@@ -39,7 +39,7 @@ from fqt_ref.experiments.scratch import FromScratch, Scratch, Task
 from fqt_ref.experiments.status import duration, status
 from fqt_ref.experiments.store import Store
 from fqt_ref.experiments.transfer import Pretrain, Prune, Retrain
-from fqt_ref.experiments.worker import Job, perform, perform_apart
+from fqt_ref.experiments.worker import Finished, Job, perform, perform_apart
 from fqt_ref.experiments.zeroth_cost import CostSubject, Method, ZerothCost, by_nodes
 from fqt_ref.transfer.settings import Settings
 
@@ -456,6 +456,21 @@ def test_ablation_is_performed_by_the_changed_engine(monkeypatch):
     assert changed.record.result["digest"] != plain.record.result["digest"]
     lost = perform(Job(Ablated(CHANGES[0], tiny_run(data="nosuch"))), lambda *_: None)
     assert lost.record.status == NO_DATA
+
+
+def test_changed_engine_finds_data_where_the_engine_does(monkeypatch, tmp_path):
+    """FQT_DATA_DIR is one place of several, and reaches the engine by itself; a folder that is given is the only one."""
+    jobs = []
+
+    def apart(job, tree):
+        jobs.append(job)
+        return SimpleNamespace(read=lambda: [Finished(record())])
+
+    monkeypatch.setattr(ablation, "Apart", apart)
+    monkeypatch.setenv("FQT_DATA_DIR", str(tmp_path))
+    for folder in (None, tmp_path):
+        Ablated(CHANGES[0], tiny_run()).perform(Place(folder))
+    assert [job.data_dir for job in jobs] == [None, tmp_path]
 
 
 def test_pretraining_without_data_does_not_ask_for_pytorch(monkeypatch):

@@ -122,7 +122,7 @@ class Ablated(Run):
         return self.run.data
 
     def perform(self, place: Place) -> Outcome:
-        for message in Apart(Job(self.run, b"", place.folder()), self.change.engine()).read():
+        for message in Apart(Job(self.run, b"", place.data_dir), self.change.engine()).read():
             if not isinstance(message, Finished):
                 place.advance(*message)
         assert isinstance(message, Finished)
