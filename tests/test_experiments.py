@@ -441,7 +441,7 @@ def test_energy_is_the_stated_model():
 
 
 def test_ablations_find_their_lines(tmp_path):
-    for number, change in enumerate((*CHANGES, TIES)):
+    for number, change in enumerate((*CHANGES, *TIES)):
         change.apply(tmp_path / str(number))
         made = (tmp_path / str(number) / "fqt_ref" / change.file).read_text()
         assert change.replacement in made

@@ -95,12 +95,28 @@ CHANGES = (
     ),
 )  # fmt: skip
 HALF_UP = Training(stochastic_errors="none")
-TIES = Change(
-    "all channels of an equal norm are kept",
-    "5",
-    "sparse_update.py",
-    "if norms[other] > norms[co] or (norms[other] == norms[co] and other < co):",
-    "if norms[other] > norms[co]:",
+TIES = (
+    Change(
+        "all channels of an equal norm are kept",
+        "5",
+        "sparse_update.py",
+        "if norms[other] > norms[co] or (norms[other] == norms[co] and other < co):",
+        "if norms[other] > norms[co]:",
+    ),
+    Change(
+        "of equal norms the channels that the minibatch has kept least are kept",
+        "5",
+        "sparse_update.py",
+        """    for co in range(norms.size):
+        better = 0
+        for other in range(norms.size):
+            if norms[other] > norms[co] or (norms[other] == norms[co] and other < co):""",
+        """    before = chosen.copy()
+    for co in range(norms.size):
+        better = 0
+        for other in range(norms.size):
+            if norms[other] > norms[co] or (norms[other] == norms[co] and (before[other], other) < (before[co], co)):""",
+    ),
 )
 
 

@@ -379,10 +379,10 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     ),
     Ablations(
         "equal-norms",
-        "Sparse updates that keep all channels of an equal norm (not in the paper)",
-        "As specified, of channels of an equal norm those of the lowest index are kept and counted.",
+        "Sparse updates and channels of an equal norm (not in the paper)",
+        "As specified, of channels of an equal norm those of the lowest index are kept.",
         tasks=SCRATCH_TASKS[:2],
-        changes=(TIES,),
+        changes=TIES,
         lambdas=(0.5, 0.1),
         seeds=5,
         training=PAPER,
