@@ -12,6 +12,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 
 import numpy as np
@@ -585,6 +586,19 @@ def test_bad_input(only_tiny, tmp_path):
     (tmp_path / "bad").write_bytes(b"x" * 4096)
     assert "not a store" in refused("experiment", "list", "--store", tmp_path / "bad")
     assert "Missing argument" in refused("experiment", "run")
+
+
+def test_interrupt_while_a_run_begins_ends_its_process(monkeypatch):
+    def interrupted(thread):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Thread, "start", interrupted)
+    pool = Local(1)
+    with pytest.raises(KeyboardInterrupt):
+        pool.start("k", Job(tiny_run()))
+    ((apart, _),) = pool.runs
+    pool.close()
+    assert apart.process.wait(timeout=60) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGINT])

@@ -2,6 +2,7 @@
 """Runs on this machine, some at a time, each in a process of its own."""
 
 import queue
+from contextlib import suppress
 from threading import Thread
 
 from fqt_ref.experiments.worker import Apart, Job, Message
@@ -37,7 +38,7 @@ class Local:
 
     def close(self) -> None:
         for apart, thread in self.runs:
-            if thread.is_alive():
-                apart.stop()
-            thread.join()
+            apart.stop()
+            with suppress(RuntimeError):  # Ctrl-C came before the thread had started
+                thread.join()
         self.runs.clear()
