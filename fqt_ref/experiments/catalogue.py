@@ -133,13 +133,7 @@ ADAPTED_ABOUT = (
     "severity 5, 250 images to learn for 4 epochs and 250 to test. Each corruption alone, batch 48. Rates and steps were chosen on "
     "mnist-c/glass-blur and cifar10-c/fog, seed 0, which the tables do not have: rates 0.0003, 0.001, 0.003 (some 0.0001, 0.01), node "
     "steps 2 to 20 and weight steps 1 to 4 (no difference that one seed could show: the defaults stay). All of MbedNet's layers by "
-    "nodes would take 1.2 G multiply-accumulates a sample at 4 queries, so it is not tried. What it gains and costs: on cifar10-c nodes "
-    "teach MbedNet's last five layers about as much as back-propagation does, for nearly twice its work and a little more memory; "
-    "back-propagation through all layers gets further. On mnist-c nodes stay behind, whether two layers train or all, most on "
-    "translate, and more queries close the gap slowly: 16 take twelve times back-propagation's work (glass-blur, on which the rates "
-    "were chosen, is milder, so a higher rate might narrow it). By weights it is worse on both sets, with more numbers to estimate from "
-    "as many losses. Exact logits' errors, or weights for the convolutions alone, change little. Memory is no reason to choose it but "
-    "where all layers of a deep network train (adaptation-memory)."
+    "nodes would take 1.2 G multiply-accumulates a sample at 4 queries, so it is not tried."
 )
 
 EXPERIMENTS: tuple[Experiment, ...] = (
