@@ -4,11 +4,13 @@
 import statistics
 from dataclasses import dataclass
 from functools import partial
+from textwrap import fill
 from typing import Any, NamedTuple
 
 from fqt_ref.experiments.description import DONE, Cell, Chart, Experiment, Found, Table, why_missing
 
 COLOURS = {"uint8": "tab:blue", "mixed": "tab:orange", "float32": "tab:green", "baseline": "tab:red"}  # as in the paper's Fig. 4
+LABEL_WIDTH = 45  # characters of a row's name beside its bars
 
 
 class Entry(NamedTuple):
@@ -108,7 +110,7 @@ def draw_bars(axes: Any, made: dict[str, dict[str, Entry]], printed: dict[tuple[
         for name, (place, _) in zip((name for name, row in made.items() if column in row), rows, strict=True):
             if (name, column) in printed:
                 axes.plot(printed[name, column], place, "D", color="black", markersize=4)
-    axes.set_yticks(range(len(made)), list(made))
+    axes.set_yticks(range(len(made)), [fill(row, LABEL_WIDTH) for row in made])
     axes.invert_yaxis()
     axes.set_xlabel("test accuracy (%)" + ("; diamonds: the paper" if any((name, c) in printed for name in made for c in columns) else ""))
     axes.set_xlim(0, 100)

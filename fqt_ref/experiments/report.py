@@ -5,6 +5,7 @@ import base64
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from textwrap import fill
 from typing import NamedTuple
 
 from fqt_ref.errors import FqtError
@@ -15,6 +16,7 @@ from fqt_ref.experiments.status import duration
 from fqt_ref.experiments.store import Store
 from fqt_ref.plot import require_matplotlib
 
+TITLE_WIDTH = 70  # characters of a line over a picture
 STYLE = """body { font: 15px/1.45 system-ui, sans-serif; max-width: 75em; margin: 2em auto; padding: 0 1em; }
 table { border-collapse: collapse; font-size: 13px; } th, td { border: 1px solid #ccc; padding: .2em .6em; text-align: left; }
 img { max-width: 100%; } code { background: #eee; } .note { color: #555; }"""
@@ -63,7 +65,7 @@ def draw(chart: Chart, path: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(9, chart.height))
     try:
         chart.draw(axes)
-        axes.set_title(chart.title, pad=24)
+        axes.set_title(fill(chart.title, TITLE_WIDTH), pad=24)
         figure.tight_layout()
         figure.savefig(path, dpi=110)
     except OSError as error:
