@@ -16,8 +16,6 @@ from fqt_ref.zeroth_order import ZerothConfig, check_options
 QUEUE_BYTES, QUEUE_PLACES = 1024, 2  # the queue holds as many samples as fit, but so many at least
 SAMPLE_HEADER = 8  # struct sample of the application
 ITEM_HEADER = 8  # STREAM_ITEM_BYTES of the application
-
-
 PPM = 1_000_000  # Kconfig knows no fractions: rates are millionths, shares of channels percents
 
 

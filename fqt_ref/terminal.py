@@ -27,7 +27,18 @@ def fraction(context: click.Context, parameter: click.Parameter, value: float) -
     return value
 
 
-def gathered(name: str, *options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def options(*all_of_them):
+    """Several options as one decorator."""
+
+    def decorate(command):
+        for option in reversed(all_of_them):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def gathered(name: str, *all_of_them: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Several options as one decorator, whose command gets their values as one dict, the parameter `name`."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,10 +47,9 @@ def gathered(name: str, *options: Callable[[Any], Any]) -> Callable[[Any], Any]:
             return command(**{name: {one: values.pop(one) for one in names}}, **values)
 
         before = {one.name for one in getattr(command, "__click_params__", [])}
-        for option in reversed(options):
-            gathering = option(gathering)
-        names = {one.name for one in getattr(gathering, "__click_params__", [])} - before
-        return gathering
+        made = options(*all_of_them)(gathering)
+        names = {one.name for one in made.__click_params__} - before
+        return made
 
     return decorate
 

@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import ClassVar
 
+from fqt_ref.device import scratch_beside
 from fqt_ref.errors import FqtError
 from fqt_ref.experiments import provenance
 from fqt_ref.experiments.accuracy import Accuracy
@@ -43,19 +44,15 @@ class Change:
         digest = hashlib.sha256(repr(self).encode())
         for path in sorted((provenance.ROOT / "fqt_ref").rglob("*.py")):
             digest.update(path.read_bytes())
-        shared = Path(tempfile.gettempdir()) / f"fqt-ablations-{os.getuid()}"
-        folder = shared / digest.hexdigest()[:16]
+        folder = Path(tempfile.gettempdir()) / f"fqt-ablations-{os.getuid()}" / digest.hexdigest()[:16]
         if not folder.exists():
-            shared.mkdir(exist_ok=True)
-            made = Path(tempfile.mkdtemp(dir=shared))
-            try:
-                self.apply(made)
-                made.rename(folder)
-            except OSError:
-                if not folder.exists():  # else another run was faster
-                    raise
-            finally:
-                shutil.rmtree(made, ignore_errors=True)
+            with scratch_beside(folder) as scratch:
+                self.apply(scratch / "engine")
+                try:
+                    (scratch / "engine").rename(folder)
+                except OSError:
+                    if not folder.exists():  # else another run was faster
+                        raise
         return folder
 
 

@@ -8,21 +8,10 @@ import click
 
 from fqt_ref import MAX_CLASSES
 from fqt_ref.errors import FqtError
-from fqt_ref.terminal import FILE, data_dir_option, json_option, say_if_slow, show, training_options
+from fqt_ref.terminal import FILE, data_dir_option, json_option, options, say_if_slow, show, training_options
 
 data_option = click.option("--data", required=True, help="A data set's name, or an .npz file of your own.")
 checkpoint_option = click.option("--checkpoint", type=FILE, help="Kept after each epoch [default: the output with .checkpoint].")
-
-
-def options(*all_of_them):
-    """Several options as one decorator."""
-
-    def decorate(command):
-        for option in reversed(all_of_them):
-            command = option(command)
-        return command
-
-    return decorate
 
 
 def settings_options(epochs: int, learning_rate: float):
