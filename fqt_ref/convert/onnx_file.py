@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from fqt_ref.errors import FqtError
+from fqt_ref.errors import FqtError, one_line
 
 OLDEST_OPSET = 7
+MOST = 160  # characters of onnx's own messages
 REAL_TYPES = ("FLOAT", "FLOAT16", "DOUBLE", "UINT8", "INT8")
 
 
@@ -66,14 +67,8 @@ def read_onnx(path: Path) -> OnnxFile:
     try:
         onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
     except Exception as error:
-        raise FqtError(f"{path} keeps its weights in another file that cannot be read beside it: {one_line(error)}") from error
+        raise FqtError(f"{path} keeps its weights in another file that cannot be read beside it: {one_line(error, MOST)}") from error
     return records(model, path.stem, str(path))
-
-
-def one_line(error: BaseException, most: int = 160) -> str:
-    """The first line of an exception's text."""
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def records(model: Any, name: str, where: str) -> OnnxFile:
@@ -86,13 +81,13 @@ def records(model: Any, name: str, where: str) -> OnnxFile:
         try:
             model = onnx.inliner.inline_local_functions(model)
         except Exception as error:
-            raise FqtError(f"{where} has functions that cannot be inlined: {one_line(error)}") from error
+            raise FqtError(f"{where} has functions that cannot be inlined: {one_line(error, MOST)}") from error
     graph = model.graph
     try:
         constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
         nodes = [_node(onnx, proto) for proto in graph.node]
     except Exception as error:
-        raise FqtError(f"{where} is damaged: {one_line(error)}; export it again") from error
+        raise FqtError(f"{where} is damaged: {one_line(error, MOST)}; export it again") from error
     inputs = [value for value in graph.input if value.name not in constants]
     if len(inputs) != 1 or len(graph.output) != 1:
         raise FqtError(f"{where} has {len(inputs)} inputs and {len(graph.output)} outputs; only one of each can be imported")
@@ -135,4 +130,4 @@ def fold(node: OnnxNode, arrays: list[np.ndarray | None], opset: int) -> list[np
     try:
         return [np.asarray(v) for v in ReferenceEvaluator(model).run(None, feeds)]
     except Exception as error:
-        raise FqtError(f"works on constants and cannot be computed: {one_line(error)}") from error
+        raise FqtError(f"works on constants and cannot be computed: {one_line(error, MOST)}") from error

@@ -10,8 +10,10 @@ from typing import Any
 
 from fqt_ref.convert.assemble import Imported
 from fqt_ref.convert.onnx import from_model
-from fqt_ref.convert.onnx_file import one_line, require_onnx
-from fqt_ref.errors import FqtError
+from fqt_ref.convert.onnx_file import require_onnx
+from fqt_ref.errors import FqtError, one_line
+
+MOST = 160  # characters of PyTorch's own messages
 
 
 def require_torch() -> Any:
@@ -53,7 +55,7 @@ def load_torch(path: Path, input_shape: tuple[int, ...] | None = None) -> Import
         try:
             program = torch.export.load(path)
         except Exception as error:
-            raise FqtError(f"{path} is not an exported program: {one_line(error)}; write it with torch.export.save") from error
+            raise FqtError(f"{path} is not an exported program: {one_line(error, MOST)}; write it with torch.export.save") from error
         return from_model(exported(program, None, str(path)), path.stem, str(path))
     try:
         script = torch.jit.load(path, map_location="cpu").eval()
@@ -89,6 +91,6 @@ def exported(model: Any, arguments: Any, where: str) -> Any:
         cause = error
         while cause.__cause__ is not None:
             cause = cause.__cause__  # type: ignore[assignment]
-        raise FqtError(f"{where}: PyTorch cannot export it: {one_line(cause)}; make the module exportable by torch.export") from error
+        raise FqtError(f"{where}: PyTorch cannot export it: {one_line(cause, MOST)}; make the module exportable by torch.export") from error
     finally:
         logging.disable(logging_was)

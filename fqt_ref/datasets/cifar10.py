@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from fqt_ref.datasets.dataset import Dataset
 from fqt_ref.datasets.file_set import FileSet, find_files
 from fqt_ref.datasets.labels import checked_labels
-from fqt_ref.datasets.npz_archive import one_line
-from fqt_ref.errors import FqtError
+from fqt_ref.errors import FqtError, one_line
 
 _URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 _FOLDER = "cifar-10-batches-bin"

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from fqt_ref.datasets.named_set import NamedSet
-from fqt_ref.datasets.npz_archive import one_line
 from fqt_ref.datasets.search import FoundFiles
+from fqt_ref.errors import one_line
 
 _log = logging.getLogger(__name__)
 

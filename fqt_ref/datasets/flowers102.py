@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from fqt_ref.datasets.dataset import Dataset
 from fqt_ref.datasets.file_set import FileSet, find_files
 from fqt_ref.datasets.labels import checked_labels
-from fqt_ref.datasets.npz_archive import one_line, read_typed
+from fqt_ref.datasets.npz_archive import read_typed
 from fqt_ref.datasets.split import split_parts
-from fqt_ref.errors import FqtError
+from fqt_ref.errors import FqtError, one_line
 
 FLOWERS102 = FileSet(
     name="flowers102",

@@ -8,7 +8,7 @@ from typing import TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from fqt_ref.errors import FqtError
+from fqt_ref.errors import FqtError, one_line
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -66,8 +66,3 @@ def read_typed(path: Path, name: str, kind: type[Scalar], shape: tuple[int | Non
         wanted = " x ".join("N" if length is None else str(length) for length in shape)
         raise FqtError(f"{path}: '{name}' is {array.dtype} of shape {array.shape}, not {kind.__name__} of {wanted}; get the file again")
     return cast(NDArray[Scalar], array.astype(array.dtype.newbyteorder("="), copy=False))
-
-
-def one_line(error: BaseException) -> str:
-    """Return an exception's message, or its type if there is none, without line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__
