@@ -44,6 +44,7 @@ def train(data, data_dir, network, config, source, train_last, epochs, training,
     from fqt_ref import model_file
     from fqt_ref.build import freeze
     from fqt_ref.datasets import load
+    from fqt_ref.kind import TRAINING, check_classifier
     from fqt_ref.network import network_of
     from fqt_ref.train_step import train_config
     from fqt_ref.training import check_fits, check_run, fresh_network, train_epochs
@@ -60,6 +61,7 @@ def train(data, data_dir, network, config, source, train_last, epochs, training,
         start = fresh_network(network, config, images, seed, train_last)
     else:
         start = model_file.read(source)
+        check_classifier(start, TRAINING)
         check_fits(start, images)
         if train_last is not None:
             freeze(start, train_last)
@@ -115,9 +117,11 @@ def evaluate(model, data, data_dir, threads, as_json) -> None:
 
     from fqt_ref import model_file
     from fqt_ref.datasets import load
+    from fqt_ref.kind import ACCURACY, check_classifier
     from fqt_ref.training import check_fits, predictions_of, prepared_state
 
     network = model_file.read(model)
+    check_classifier(network, ACCURACY)
     images = load(data, data_dir)
     check_fits(network, images)
     say_if_slow()
@@ -285,7 +289,7 @@ def import_(model, input_shape, report, as_json, **options) -> None:
             raise FqtError(f"--input-shape '{input_shape}' is not a list of sizes like 3,32,32")
         shape = tuple(int(part) for part in input_shape.split(","))
     result, lines = import_model(ImportSettings(model, input_shape=shape, **options))
-    head = f"{options['output']}: {result['layers']} layers, {result['weights']} weights from {model}"
+    head = f"{options['output']}: {result['kind']}, {result['layers']} layers, {result['weights']} weights from {model}"
     show(as_json, result, lambda: [*(lines if report else result["notes"]), head])
 
 

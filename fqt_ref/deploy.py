@@ -14,6 +14,7 @@ from fqt_ref.datasets import Dataset, load
 from fqt_ref.deploy_config import Hyperparameters, fragment
 from fqt_ref.emulator import ONE_UART, QEMU_FLAGS, Emulator
 from fqt_ref.errors import FqtError
+from fqt_ref.kind import TRAINING, check_classifier
 from fqt_ref.serial_line import BAUD, SerialLine
 from fqt_ref.stream import Course, Learnt, course_of, first_difference, learn_on_device, learn_on_engine
 from fqt_ref.training import check_fits, check_trains, flat
@@ -73,6 +74,7 @@ class Inputs:
 def write_inputs(settings: Settings) -> Inputs:
     """Check the model against the data; write both and the model's fqt.conf for the build."""
     network, training = model_file.read(settings.model), settings.training
+    check_classifier(network, TRAINING)
     if training.zeroth is None:
         model_file.check_batch(network, training.batch_size)
     else:

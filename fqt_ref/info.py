@@ -5,6 +5,7 @@ from typing import Any
 
 from fqt_ref.device_memory import device_memory, zeroth_memory
 from fqt_ref.errors import FqtError
+from fqt_ref.kind import MEANINGS, kind_of
 from fqt_ref.model_file import MAX_LAYERS
 from fqt_ref.network import LAYER_RELU, LAYER_RELU6, LAYER_TRAINABLE, OP_NAMES, U8, Network, inputs_of
 from fqt_ref.training_plan import arenas_of, lower_bounds
@@ -55,6 +56,7 @@ def describe(network: Network, file_bytes: int) -> dict[str, Any]:
         "name": network.name,
         "file_bytes": file_bytes,
         "input": [int(network.tensors[0][k]) for k in "hwc"],
+        "kind": kind_of(network),
         "classes": int(network.tensors[-1]["c"]),
         "weights": sum(layer["weights"] for layer in layers),
         "macs": sum(layer["macs"] for layer in layers),
@@ -93,7 +95,8 @@ def table(description: dict[str, Any]) -> list[str]:
     with console.capture() as text:
         console.print(rows)
     name, weights = description["name"], description["weights"]
-    head = f"{name}: {weights} weights, {description['macs']} MACs a sample, {description['file_bytes']} bytes"
+    kind = description["kind"]
+    head = f"{name}: {kind} ({MEANINGS[kind]}), {weights} weights, {description['macs']} MACs a sample, {description['file_bytes']} bytes"
     tail = f"training: {description['trained_weights']} weights, {description['trained_bytes']} bytes of weights, biases and gradients"
     arena, bound = description["training_arena_bytes"], description["training_lower_bound_bytes"]
     plan = f"feature maps and errors: {arena} bytes to train (lower bound {bound}), {description['inference_arena_bytes']} to infer"

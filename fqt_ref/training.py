@@ -15,6 +15,7 @@ from fqt_ref.datasets import Dataset
 from fqt_ref.errors import FqtError
 from fqt_ref.frozen import copy_of, entry_of, frozen_features
 from fqt_ref.initialize import initialize
+from fqt_ref.kind import TRAINING, check_classifier
 from fqt_ref.model_file import check_batch
 from fqt_ref.models import describe_network
 from fqt_ref.network import ENTRY, SAMPLES, Network, State, new_state
@@ -89,8 +90,9 @@ def train_epochs(
     """Train epoch by epoch; yields each epoch's figures and the state (valid until the next one). Frozen layers run once per sample.
 
     zeroth: of zeroth_config(), to train without back-propagation. advance(samples, mean loss) is called after each piece.
-    Raises FqtError for a batch size out of bounds, data that does not fit or has no training part.
+    Raises FqtError for a batch size out of bounds, data that does not fit or has no training part, a network that is no classifier.
     """
+    check_classifier(network, TRAINING)
     if zeroth is None:
         check_batch(network, config.batch_size)
     check_trains(data)

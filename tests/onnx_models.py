@@ -88,3 +88,24 @@ def same(model, x=None, **more):
     wrong, largest = differences(model, x, imported, **more)
     assert wrong <= 1e-5 * max(1.0, largest), wrong
     return imported
+
+
+def quantized_qdq(model, x, folder, activations="int8", weights="int8", per_channel=False, keep_activations=False, **extra):
+    """The path of onnxruntime's own QDQ quantization of a model, calibrated on x. extra: its extra_options."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Reader(CalibrationDataReader):
+        def __init__(self):
+            self.rows = iter([{"x": x[i : i + 1]} for i in range(len(x))])
+
+        def get_next(self):
+            return next(self.rows, None)
+
+    kinds = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
+    source, target = folder / "float.onnx", folder / "quantized.onnx"
+    onnx.save(model, source)
+    quantize_static(
+        str(source), str(target), Reader(), quant_format=QuantFormat.QDQ, activation_type=kinds[activations], weight_type=kinds[weights],
+        per_channel=per_channel, extra_options={"QDQKeepRemovableActivations": keep_activations, **extra},
+    )  # fmt: skip
+    return target

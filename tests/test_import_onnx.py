@@ -8,7 +8,7 @@ onnx = pytest.importorskip("onnx", reason="the extra fqt[onnx] is not installed"
 pytest.importorskip("onnxruntime", reason="onnxruntime is what imports are compared with")
 
 from graph_interpreter import logits  # noqa: E402
-from onnx_models import Maker, differences, run_onnx, same  # noqa: E402
+from onnx_models import Maker, differences, quantized_qdq, run_onnx, same  # noqa: E402
 
 from fqt_ref.convert import load  # noqa: E402
 from fqt_ref.convert.onnx import from_model  # noqa: E402
@@ -288,29 +288,6 @@ def test_all_zero_weights():
 # ---- quantized ----
 
 
-def quantize(model, x, tmp_path, **options):
-    """onnxruntime's own QDQ quantization."""
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-
-    class Reader(CalibrationDataReader):
-        def __init__(self):
-            self.rows = iter([{"x": x[i : i + 1]} for i in range(len(x))])
-
-        def get_next(self):
-            return next(self.rows, None)
-
-    kinds = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
-    source, target = tmp_path / "float.onnx", tmp_path / "quantized.onnx"
-    onnx.save(model, source)
-    options = {
-        "activation_type": kinds[options["activations"]],
-        "weight_type": kinds[options["weights"]],
-        "per_channel": options["per_channel"],
-    }
-    quantize_static(str(source), str(target), Reader(), quant_format=QuantFormat.QDQ, **options)
-    return target
-
-
 def residual_network(seed=0):
     m = Maker(seed=seed)
     x = m.conv(8, 3, pads=[1, 1, 1, 1])
@@ -331,7 +308,7 @@ def residual_network(seed=0):
 @pytest.mark.parametrize(("activations", "weights"), [("uint8", "uint8"), ("uint8", "int8"), ("int8", "int8")])
 def test_qdq(per_channel, activations, weights, tmp_path):
     x = np.random.RandomState(5).randn(64, 3, 8, 8).astype(np.float32)
-    path = quantize(residual_network(), x, tmp_path, activations=activations, weights=weights, per_channel=per_channel)
+    path = quantized_qdq(residual_network(), x, tmp_path, activations=activations, weights=weights, per_channel=per_channel)
     imported = load(path)
     graph = imported.graph
     assert [node.op for node in graph.nodes] == [
@@ -586,3 +563,77 @@ def test_report_tells_every_operator():
     lines = table(imported)
     assert lines[0].startswith("test: input 8x8x3; 8 layers")
     assert any("into 0" in line for line in lines)
+
+
+# ---- outputs and types ----
+
+
+@pytest.mark.parametrize("tail", ["convolution", "pool and flatten", "linear"])
+def test_an_output_with_height_and_width_is_no_import(tail, tmp_path):
+    m = Maker()
+    m.conv(4, 3)
+    if tail == "pool and flatten":
+        m.node("AveragePool", kernel_shape=[3, 3], strides=[3, 3])
+        m.node("Flatten")
+    elif tail == "linear":
+        m.node("Flatten")
+        m.gemm(5, 4 * 6 * 6)
+    path = tmp_path / "net.onnx"
+    onnx.save(m.model(), path)
+    if tail == "linear":
+        assert load(path).graph.shape(2) == (1, 1, 5)
+        return
+    with pytest.raises(FqtError, match=r"has an output with height and width, [26]x[26] of 4 channels.*global pooling"):
+        load(path)
+
+
+def cast_network(kind, *targets):
+    """A network whose input is cast from type to type, or with FLOAT first its first feature map."""
+    m = Maker(kind=getattr(onnx.TensorProto, kind))
+    if kind == "FLOAT":
+        m.conv(4, 3)
+    for target in targets:
+        m.node("Cast", to=getattr(onnx.TensorProto, target))
+    if kind != "FLOAT":
+        m.conv(4, 3)
+    m.classifier(4)
+    return m
+
+
+@pytest.mark.parametrize(
+    ("kind", "targets", "words"),
+    [
+        ("FLOAT", ("BOOL", "FLOAT"), "makes BOOL of values"),
+        ("FLOAT", ("INT32", "FLOAT"), "rounds values to INT32"),
+        ("FLOAT", ("UINT8", "FLOAT"), "rounds values to UINT8"),
+        ("UINT8", ("BOOL", "FLOAT"), "makes BOOL of values"),
+        ("UINT8", ("INT8", "FLOAT"), "rounds values to INT8"),
+        ("INT8", ("UINT8", "FLOAT"), "rounds values to UINT8"),
+        ("UINT8", ("FLOAT", "INT32", "FLOAT"), "rounds values to INT32"),
+    ],
+)
+def test_casts_that_round_are_refused(kind, targets, words):
+    assert words in refused(cast_network(kind, *targets))
+
+
+@pytest.mark.parametrize(
+    ("kind", "targets"),
+    [("FLOAT", ("FLOAT16", "FLOAT")), ("UINT8", ("FLOAT",)), ("UINT8", ("INT32", "FLOAT")), ("INT8", ("INT16", "FLOAT"))],
+)
+def test_exact_casts(kind, targets):
+    model = cast_network(kind, *targets).model()
+    x = np.random.RandomState(1).randint(-9, 9, (4, 3, 8, 8)) if kind != "UINT8" else np.random.RandomState(1).randint(0, 256, (4, 3, 8, 8))
+    imported = from_model(model, "test")
+    ours, theirs = logits(imported.graph, x.transpose(0, 2, 3, 1)), run_onnx(model, x.astype({"FLOAT": "f4"}.get(kind, kind.lower())))
+    assert np.abs(ours - theirs).max() <= (2e-3 if "FLOAT16" in targets else 1e-5) * np.abs(theirs).max()
+    assert (imported.graph.input_grid is not None) == (kind != "FLOAT")
+
+
+def test_integers_are_not_computed_with():
+    m = Maker(kind=onnx.TensorProto.UINT8)
+    m.node("Cast", to=onnx.TensorProto.INT32)
+    m.node("Div", np.int32(255))
+    m.node("Cast", to=onnx.TensorProto.FLOAT)
+    m.conv(4, 3)
+    m.classifier(4)
+    assert "computes with integers" in refused(m)

@@ -12,13 +12,14 @@ from litert import LiteRT, layer_differences
 from tflite_models import RELU, RELU6, SAME, TANH, VALID, Maker, size, window
 
 from fqt_ref.convert import load
+from fqt_ref.convert.tflite import load_tflite
 from fqt_ref.errors import FqtError
 
 
 def imported_of(maker, tmp_path):
     path = tmp_path / "net.tflite"
     path.write_bytes(maker.bytes())
-    return load(path)
+    return load_tflite(path)
 
 
 def same(maker, tmp_path, samples=4):
@@ -171,7 +172,7 @@ def test_all_zero_channels_and_biases_beyond_28_bits(tmp_path):
     m.graph.tensors[1].quantization.scale[1] = 0  # as some converters write it
     path = tmp_path / "net.tflite"
     path.write_bytes(m.bytes())
-    imported = load(path)
+    imported = load_tflite(path)
     node = imported.graph.nodes[0]
     steps = np.abs(node.bias) / (0.02 * node.weight_grid.scale)
     assert np.all(steps < 2**28)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fqt_ref.convert.assemble import Imported
+from fqt_ref.convert.assemble import Imported, whole
 from fqt_ref.errors import FqtError
 
 __all__ = ["FORMATS", "Imported", "load"]
@@ -56,4 +56,4 @@ def load(path: str | Path, input_shape: tuple[int, ...] | None = None) -> Import
         raise FqtError(f"{path}: cannot tell what '{path.suffix}' files are; name a file that ends in {', '.join(FORMATS)}")
     if not path.is_file():
         raise FqtError(f"{path}: no such file; name a model file that exists")
-    return importer(path, input_shape)
+    return whole(importer(path, input_shape), str(path))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fqt_ref.convert.activations import restore_activations
 from fqt_ref.convert.grids import EMPTY_SCALE, make_room_for_bias, same_grid, usable
 from fqt_ref.errors import FqtError
 from fqt_ref.graph import WEIGHTED, Graph, Grid, Node
@@ -54,6 +55,16 @@ class Imported:
     rows: list[Row]
     layout: str = "hwc"
     notes: list[str] = field(default_factory=list)
+
+
+def whole(imported: Imported, where: str) -> Imported:
+    """The same, if it is a whole network: its output has no height and width. Raises FqtError; where: what it calls the source."""
+    graph = imported.graph
+    h, w, c = graph.shape(len(graph.nodes))
+    if h * w > 1:
+        what = f"has an output with height and width, {h}x{w} of {c} channels; only one value a class can be imported"
+        raise FqtError(f"{where}: {what}: put global pooling or a linear layer behind it before it is exported")
+    return imported
 
 
 class Assembler:
@@ -210,6 +221,7 @@ class Assembler:
             if node.op == "max_pool2d" and len(graph.readers(node.inputs[0])) > 1:
                 raise FqtError(f"max_pool2d {node.name}: other layers read its input too; max pooling has to be the only reader")
         rows = [replace(row, node=kept.get(row.node)) if row.node is not None else row for row in self.rows]
+        self.notes.extend(restore_activations(graph))
         self._make_room(graph)
         return Imported(graph, rows, notes=self.notes)
 

@@ -14,6 +14,8 @@ from fqt_ref.convert.head import replace_head
 from fqt_ref.convert.report import describe, table
 from fqt_ref.errors import FqtError
 from fqt_ref.graph import WEIGHTED, Graph
+from fqt_ref.kind import kind_of
+from fqt_ref.network import Network
 
 CALIBRATION_SAMPLES = 256
 CALIBRATIONS = ("minmax", "percentile")
@@ -105,16 +107,17 @@ def import_model(settings: ImportSettings) -> tuple[dict[str, Any], list[str]]:
     }
     network = build_network(graph, settings.config, samples, scale, zero, **options)
     model_file.write(settings.output, network)
-    return summary(settings, imported), table(imported)
+    return summary(settings, imported, network), table(imported)
 
 
-def summary(settings: ImportSettings, imported: Imported) -> dict[str, Any]:
+def summary(settings: ImportSettings, imported: Imported, network: Network) -> dict[str, Any]:
     """What an import did, for programs."""
     graph = imported.graph
     return {
         "source": str(settings.model),
         "model": str(settings.output),
         "config": settings.config,
+        "kind": kind_of(network),
         "input": list(graph.input_shape),
         "layers": len(graph.nodes),
         "weights": sum(int(node.weights.size) for node in graph.nodes if node.weights is not None),

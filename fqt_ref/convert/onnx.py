@@ -11,12 +11,18 @@ import numpy as np
 
 from fqt_ref.convert.assemble import NO_PAD, PLAIN, SOFTMAX, Assembler, Imported, Value, hwc
 from fqt_ref.convert.grids import make_grid, real_values, shift_of, weights_on_grid
-from fqt_ref.convert.onnx_file import OnnxFile, OnnxNode, fold, read_onnx, records
+from fqt_ref.convert.onnx_file import OnnxFile, OnnxNode, fold, read_onnx, records, type_name
 from fqt_ref.errors import FqtError
 from fqt_ref.graph import Grid
 
 PLUS3, CLIPPED, GATE, PRODUCT = "x + 3", "relu6(x + 3)", "relu6(x + 3) / 6", "x relu6(x + 3)"  # what a hard-swish is made of
 NO_BATCH = 1
+REAL_CASTS = ("FLOAT", "FLOAT16", "DOUBLE", "BFLOAT16")
+WIDER = {  # integers that hold every value of an integer input
+    "UINT8": ("UINT8", "UINT16", "INT16", "UINT32", "INT32", "UINT64", "INT64"),
+    "INT8": ("INT8", "INT16", "INT32", "INT64"),
+}
+OF_ANY_TYPE = ("Cast", "DequantizeLinear", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose")  # of integers, too
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +52,7 @@ class _Importer:
         self.uses = Counter(name for node in file.nodes for name in node.inputs)
         self.uses[file.output] += 1
         self.opset = file.opsets.get("", 17)
+        self.integers = {file.input} if file.type in WIDER else set()  # tensors whose values are integers, as the input has them
 
     def run(self) -> Imported:
         try:
@@ -113,6 +120,11 @@ class _Importer:
             quantized = op.startswith(("QLinear", "com.")) or op.endswith("Integer")
             hint = "; export quantized networks with QuantizeLinear and DequantizeLinear pairs (QDQ)" if quantized else ""
             raise FqtError(f"cannot be imported{hint}; operators that can: {', '.join(OPERATORS)}")
+        if self.integers.intersection(node.inputs):
+            if op not in OF_ANY_TYPE:
+                raise FqtError("computes with integers, which rounds in its own way; a Cast to float has to stand before it")
+            if op not in ("Cast", "DequantizeLinear"):
+                self.integers.add(node.outputs[0])
         result = method(self, node)
         if isinstance(result, Constant):
             self.constants[node.outputs[0]] = result
@@ -595,11 +607,19 @@ class _Importer:
         return Constant(np.moveaxis(values, 0, axis) if array.ndim else values, grid, axis)
 
     def cast(self, node: OnnxNode) -> Value:
-        value = self.values[node.inputs[0]]
-        if value.tensor == 0 and node.inputs[0] == self.file.input and self.file.type in ("UINT8", "INT8"):
-            grid = make_grid(1.0, 0, np.dtype(self.file.type.lower()))
-            return self.passed(node, value, self.assembler.prescribe(value, grid))
-        return self.passed(node, value, "dropped")
+        """A change of type, exact or refused: of real numbers to a shorter real type, or of an integer input to one that holds it."""
+        value, target = self.values[node.inputs[0]], type_name(node.attributes["to"])
+        whole = node.inputs[0] in self.integers
+        if target not in REAL_CASTS and not (whole and target in WIDER[self.file.type]):
+            what = f"rounds values to {target}" if target not in ("BOOL", "STRING") else f"makes {target} of values"
+            raise FqtError(f"{what}, which no layer here does; export the network without it")
+        if whole and target not in REAL_CASTS:
+            self.integers.add(node.outputs[0])
+            return self.passed(node, value, "dropped")
+        note = "dropped"
+        if whole and self.assembler.graph.input_grid is None:
+            note = self.assembler.prescribe(replace(value, pad=NO_PAD), make_grid(1.0, 0, np.dtype(self.file.type.lower())))
+        return self.passed(node, value, note)
 
 
 OPERATORS: dict[str, Callable[[_Importer, OnnxNode], Value | Constant]] = {

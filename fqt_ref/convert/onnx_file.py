@@ -92,11 +92,17 @@ def records(model: Any, name: str, where: str) -> OnnxFile:
     if len(inputs) != 1 or len(graph.output) != 1:
         raise FqtError(f"{where} has {len(inputs)} inputs and {len(graph.output)} outputs; only one of each can be imported")
     tensor = inputs[0].type.tensor_type
-    kind = onnx.TensorProto.DataType.Name(tensor.elem_type) if tensor.elem_type in onnx.TensorProto.DataType.values() else "?"
+    kind = type_name(tensor.elem_type)
     if kind not in REAL_TYPES:
         raise FqtError(f"{where}: input '{inputs[0].name}' is of type {kind}; {', '.join(REAL_TYPES)} can be imported")
     shape = tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in tensor.shape.dim)
     return OnnxFile(name, nodes, constants, inputs[0].name, shape, kind, graph.output[0].name, opsets)
+
+
+def type_name(code: int) -> str:
+    """A type as onnx names it, "?" of a code that it doesn't know."""
+    names = require_onnx().TensorProto.DataType
+    return names.Name(code) if code in names.values() else "?"
 
 
 def _node(onnx: Any, proto: Any) -> OnnxNode:

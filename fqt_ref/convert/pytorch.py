@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from fqt_ref.convert.assemble import Imported
+from fqt_ref.convert.assemble import Imported, whole
 from fqt_ref.convert.onnx import from_model
 from fqt_ref.convert.onnx_file import require_onnx
 from fqt_ref.errors import FqtError, one_line
@@ -39,7 +39,7 @@ def from_module(module: Any, example: Any, name: str = "") -> Imported:
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
-        return from_model(exported(module, (example,), name), name)
+        return whole(from_model(exported(module, (example,), name), name), name)
     finally:
         for part, training in modes:
             part.training = training

@@ -10,6 +10,7 @@ from typing import Any
 from fqt_ref.datasets import Dataset
 from fqt_ref.errors import FqtError
 from fqt_ref.graph import Graph
+from fqt_ref.kind import TRAINING, check_classifier
 from fqt_ref.models.figures import figures
 from fqt_ref.network import Network, network_of
 from fqt_ref.terminal import progress, say
@@ -118,6 +119,7 @@ def retrain(
     """
     from fqt_ref.transfer.reset import reset_last
 
+    check_classifier(network, TRAINING)
     check_fits(network, data)
     before = evaluate(prepared_state(network), data.test_x, data.test_y)
     start = reset_last(network, reset, seed)
