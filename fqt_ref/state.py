@@ -112,12 +112,17 @@ def trace_sample(state: State, config: ts.TrainConfig, sample: np.ndarray, label
     state.counters[SAMPLES] += 1
 
 
+def update_is_due(state: State, config: ts.TrainConfig, i: int, steps: int) -> bool:
+    """Whether an update follows step i of a golden run: a minibatch is full, or the run ends (SPEC.md 12)."""
+    return state.counters[SAMPLES] == config.batch_size or i == steps - 1
+
+
 def trace(state: State, config: ts.TrainConfig, samples: np.ndarray, labels: np.ndarray, steps: int) -> Iterator[Record]:
-    """steps training steps on sample i mod n, an update every batch_size. samples: uint8[n, h * w * c]; labels: int[n]."""
+    """steps training steps on sample i mod n, an update every batch_size and at the end. samples: uint8[n, h * w * c]; labels: int[n]."""
     for i in range(steps):
         j = i % len(samples)
         yield from trace_sample(state, config, samples[j], int(labels[j]))
-        if state.counters[SAMPLES] == config.batch_size:
+        if update_is_due(state, config, i, steps):
             ts.update(state, config)
             yield from state_records(state)
 
@@ -139,7 +144,7 @@ def zeroth_trace(
         j = i % len(samples)
         yield Record(LOSS, 0, np.array(zo.train_sample(state, config, zeroth, samples[j], int(labels[j])), "<u4").tobytes())
         yield from gradient_records(state)
-        if state.counters[SAMPLES] == config.batch_size:
+        if update_is_due(state, config, i, steps):
             zo.update(state, config, zeroth)
             yield from state_records(state)
 

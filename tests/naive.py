@@ -1218,7 +1218,7 @@ class Trainer:
         results, checksums = [], []
         for i in range(n_steps):
             results += self.train_sample(samples[i % len(samples)], labels[i % len(samples)])
-            if self.samples == self.batch_size:
+            if self.samples == self.batch_size or i == n_steps - 1:
                 self.update()
                 checksums.append(self.state_crc())
         return results, checksums

@@ -14,9 +14,9 @@ from fqt_ref.datasets import load
 from fqt_ref.golden.format import Case
 from fqt_ref.models.describe import graph_of
 from fqt_ref.models.digits_graph import digits_graph
-from fqt_ref.network import SAMPLES, Network
+from fqt_ref.network import Network
 from fqt_ref.optimizers.names import HYSTERESIS, LOSS
-from fqt_ref.state import state_checksum, trace, trace_bytes, zeroth_trace
+from fqt_ref.state import state_checksum, trace, trace_bytes, update_is_due, zeroth_trace
 from fqt_ref.training import CALIBRATION_SAMPLES, flat, fresh_network, prepared_state
 from fqt_ref.training_plan import plan_network
 
@@ -66,7 +66,7 @@ def trajectory_case(name: str, network: Network, config: ts.TrainConfig, samples
     results, checksums = [], []
     for i in range(steps):
         results.append(ts.train_sample(state, config, samples[i % len(samples)], int(labels[i % len(samples)])))
-        if state.counters[SAMPLES] == config.batch_size:
+        if update_is_due(state, config, i, steps):
             ts.update(state, config)
             checksums.append(state_checksum(state))
     expected = [np.array(results, np.uint32), np.array(checksums, np.uint32)]
@@ -93,7 +93,7 @@ def zeroth_trajectory_case(
     results, checksums = [], []
     for i in range(steps):
         results.append(zo.train_sample(state, config, zeroth, samples[i % len(samples)], int(labels[i % len(samples)])))
-        if state.counters[SAMPLES] == config.batch_size:
+        if update_is_due(state, config, i, steps):
             zo.update(state, config, zeroth)
             checksums.append(state_checksum(state))
     expected = [np.array(results, np.uint32), np.array(checksums, np.uint32)]

@@ -110,13 +110,16 @@ static bool set_up(struct replay_run *run, struct training *t) {
     return replay_ready(run);
 }
 
-/* Step i of a run; false if the library refuses it. */
+/* Step i of a run, and the update where one follows; false if the library refuses it. */
 static bool step(struct replay_run *run, struct training *t, uint32_t i, struct fqt_loss *loss) {
     uint32_t j = i % t->n_samples;
     const uint8_t *sample = t->samples + (size_t)j * t->sample_size;
     uint32_t label = (uint32_t)t->labels[j];
     enum fqt_status status = t->zeroth ? fqt_zeroth_step(&t->zeroth_trainer, sample, label, loss)
                                        : fqt_train_step(t->trainer, sample, label, loss);
+    if (status == FQT_OK && i + 1 == t->n_steps) { /* the rest, if there is one */
+        status = fqt_train_update(t->trainer);
+    }
     run->malformed = run->malformed || status != FQT_OK;
     return replay_ready(run);
 }
@@ -130,7 +133,8 @@ static void trajectory(struct replay_run *run) {
     }
     uint32_t loss_array = run->next_array;
     const uint32_t *expected = replay_take(run, REPLAY_U32, 2ull * t.n_steps);
-    uint32_t n_updates = t.n_steps / t.trainer->config.batch_size;
+    uint32_t batch_size = t.trainer->config.batch_size;
+    uint32_t n_updates = t.n_steps / batch_size + (t.n_steps % batch_size != 0);
     const uint32_t *checksums = replay_take(run, REPLAY_U32, n_updates);
     if (!replay_ready(run)) {
         return;
