@@ -208,7 +208,7 @@ def crosscheck(target, networks, steps, seed, zeroth, as_json) -> None:
 @training_options(batch_size=8)
 @zeroth_options
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Build folder [default: build/deploy-BOARD].")
-@click.option("--build/--no-build", default=True, show_default=True, help="Run west build.")
+@click.option("--build/--no-build", default=True, show_default=True, help="Run west build. Without: --run takes what is built.")
 @click.option("--run", is_flag=True, help="Start the application on an emulated board, send it samples, compare what it has learnt.")
 @click.option("--embedded", is_flag=True, help="Let it learn the samples in its flash instead.")
 @click.option("--port", help="Serial port of a real board, for example /dev/ttyACM0: flash it with west, and --run there.")
@@ -226,9 +226,12 @@ def deploy(
     from fqt_ref import deploy as deployment
     from fqt_ref.deploy_config import on_chip
     from fqt_ref.train_step import train_config
+    from fqt_ref.training import check_run
     from fqt_ref.zeroth_order import ZerothConfig
 
-    hyperparameters = on_chip(train_config(**training), None if zeroth is None else ZerothConfig(**zeroth))
+    config = train_config(**training)
+    check_run(config, epochs)
+    hyperparameters = on_chip(config, None if zeroth is None else ZerothConfig(**zeroth))
     if embedded and port is not None:
         raise FqtError("--port streams samples, and --embedded learns those in flash: choose one")
     run = run or port is not None
@@ -236,7 +239,7 @@ def deploy(
         model, board, data, data_dir, samples, hyperparameters, output,
         stream=run and not embedded, epochs=epochs, seconds=seconds, port=port, baud=baud,
     )  # fmt: skip
-    result = deployment.deploy(settings, build or run, run, say)
+    result = deployment.deploy(settings, build, run, say)
     lines = [f"{key}: {value}" for key, value in result.items()]
     if "equal" in result:
         verdict = "equal, bit for bit" if result["equal"] else f"different: {result['first_difference']}"

@@ -3,6 +3,8 @@
 
 from typing import NamedTuple
 
+import numpy as np
+
 from fqt_ref.device_memory import device_memory, zeroth_memory
 from fqt_ref.errors import FqtError
 from fqt_ref.memory_plan import aligned
@@ -16,27 +18,27 @@ from fqt_ref.zeroth_order import ZerothConfig, check_options
 QUEUE_BYTES, QUEUE_PLACES = 1024, 2  # the queue holds as many samples as fit, but so many at least
 SAMPLE_HEADER = 8  # struct sample of the application
 ITEM_HEADER = 8  # STREAM_ITEM_BYTES of the application
-PPM = 1_000_000  # Kconfig knows no fractions: rates are millionths, shares of channels percents
+MOST_DIGITS = 999_999_999  # of a rate; an int32 holds them
 
 
 class Hyperparameters(NamedTuple):
     """How the application trains, as its Kconfig options say it; made by on_chip()."""
 
     batch_size: int
-    learning_rate_ppm: int
+    learning_rate: np.float32
     lambda_min_percent: int
     lambda_max_percent: int
     sparse_last: bool
     weight_range: int  # of optimizers.names.WEIGHT_RANGES
-    range_rate_ppm: int
+    range_rate: np.float32
     stochastic_errors: int  # of STOCHASTIC_ERRORS
     zeroth: ZerothConfig | None  # without back-propagation
 
     def config(self, seed: int) -> TrainConfig:
         """The same for the engine."""
         return train_config(
-            self.batch_size, self.learning_rate_ppm / PPM, self.lambda_min_percent / 100, self.lambda_max_percent / 100,
-            self.sparse_last, seed, weight_range=WEIGHT_RANGES[self.weight_range], range_rate=self.range_rate_ppm / PPM,
+            self.batch_size, self.learning_rate, self.lambda_min_percent / 100, self.lambda_max_percent / 100,
+            self.sparse_last, seed, weight_range=WEIGHT_RANGES[self.weight_range], range_rate=self.range_rate,
             stochastic_errors=STOCHASTIC_ERRORS[self.stochastic_errors],
         )  # fmt: skip
 
@@ -44,6 +46,30 @@ class Hyperparameters(NamedTuple):
     def keeps_ranges(self) -> bool:
         """Whether the library is built with CONFIG_FQT_WEIGHT_RANGES."""
         return self.weight_range != HYSTERESIS
+
+
+class Decimal(NamedTuple):
+    """A rate as Kconfig, which knows no fractions, has it: digits times 10 to the power of -exponent."""
+
+    digits: int
+    exponent: int
+
+
+def decimal(name: str, rate: np.float32) -> Decimal:
+    """The shortest decimal that is this float32 and no other, so that the C compiler reads the same bits.
+
+    Raises FqtError for a rate that is negative, no number, or longer than Kconfig's integers.
+    """
+    if not (np.isfinite(rate) and rate >= 0):
+        raise FqtError(f"{name} {rate} is no rate: take a number from 0 up")
+    mantissa, _, power = np.format_float_scientific(rate, unique=True, trim="-").partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits, exponent = int(whole + fraction), len(fraction) - int(power)
+    if exponent < 0:
+        digits, exponent = digits * 10**-exponent, 0
+    if digits > MOST_DIGITS:
+        raise FqtError(f"{name} {rate} is too large for the application: take one below {MOST_DIGITS}")
+    return Decimal(digits, exponent)
 
 
 def percent(name: str, share: int) -> int:
@@ -55,16 +81,15 @@ def percent(name: str, share: int) -> int:
 
 
 def on_chip(config: TrainConfig, zeroth: ZerothConfig | None = None) -> Hyperparameters:
-    """The same for the application, rates rounded to millionths. Raises FqtError for what the C library or Kconfig does not have."""
+    """The same for the application, bit for bit. Raises FqtError for what the C library or Kconfig does not have."""
     check_on_chip(config)
     if zeroth is not None:
         check_options(config)
-    rate = round(float(config.range_rate) * PPM)
-    if config.weight_range == MOVING_AVERAGE and rate == 0:
-        raise FqtError(f"range rate {config.range_rate} is less than a millionth: take 0.001")
+    decimal("learning rate", config.learning_rate)
+    decimal("range rate", config.range_rate)
     return Hyperparameters(
-        config.batch_size, round(float(config.learning_rate) * PPM), percent("lambda-min", config.lambda_min),
-        percent("lambda-max", config.lambda_max), config.sparse_last, config.weight_range, rate, config.stochastic_errors, zeroth,
+        config.batch_size, config.learning_rate, percent("lambda-min", config.lambda_min), percent("lambda-max", config.lambda_max),
+        config.sparse_last, config.weight_range, config.range_rate, config.stochastic_errors, zeroth,
     )  # fmt: skip
 
 
@@ -129,15 +154,22 @@ def name_of_option(choice: str, name: str) -> str:
     return f"CONFIG_FQT_APP_{choice}_{name.upper().replace('-', '_')}=y"
 
 
+def rate_lines(name: str, rate: np.float32) -> list[str]:
+    """The fragment's lines on a rate, for example "learning rate"."""
+    option = f"CONFIG_FQT_APP_{name.upper().replace(' ', '_')}"
+    return [f"{option}_{part.upper()}={value}" for part, value in decimal(name, rate)._asdict().items()]
+
+
 def training_lines(training: Hyperparameters) -> list[str]:
     """The fragment's lines on how to train."""
     lines = [f"CONFIG_FQT_APP_{name.upper()}={getattr(training, name)}"
-             for name in ("batch_size", "learning_rate_ppm", "lambda_min_percent", "lambda_max_percent")]  # fmt: skip
+             for name in ("batch_size", "lambda_min_percent", "lambda_max_percent")]  # fmt: skip
+    lines += rate_lines("learning rate", training.learning_rate)
     lines += ["CONFIG_FQT_APP_SPARSE_LAST=y"] if training.sparse_last else []
     if training.keeps_ranges:
         lines.append(name_of_option("WEIGHT_RANGE", WEIGHT_RANGES[training.weight_range]))
     if training.weight_range == MOVING_AVERAGE:
-        lines.append(f"CONFIG_FQT_APP_RANGE_RATE_PPM={training.range_rate_ppm}")
+        lines += rate_lines("range rate", training.range_rate)
     if training.stochastic_errors != LOSS:
         lines.append(name_of_option("STOCHASTIC_ERRORS", STOCHASTIC_ERRORS[training.stochastic_errors]))
     return lines + ([] if training.zeroth is None else zeroth_lines(training.zeroth))

@@ -274,7 +274,14 @@ def test_deploy_writes_how_to_train(trained, tmp_path):
     done = fqt("deploy", *command)
     assert done.returncode == 0, done.stderr
     lines = set((tmp_path / "rule" / "fqt.conf").read_text().splitlines())
-    wanted = {"LAMBDA_MIN_PERCENT=7", "LAMBDA_MAX_PERCENT=50", "SPARSE_LAST=y", "WEIGHT_RANGE_MOVING_AVERAGE=y", "RANGE_RATE_PPM=250000"}
+    wanted = {
+        "LAMBDA_MIN_PERCENT=7",
+        "LAMBDA_MAX_PERCENT=50",
+        "SPARSE_LAST=y",
+        "WEIGHT_RANGE_MOVING_AVERAGE=y",
+        "RANGE_RATE_DIGITS=25",
+        "RANGE_RATE_EXPONENT=2",
+    }
     assert {f"CONFIG_FQT_APP_{switch}" for switch in wanted | {"STOCHASTIC_ERRORS_ALL=y"}} <= lines
     network = model_file.read(trained[0])
     assert f"CONFIG_FQT_APP_TRAINER_BYTES={(device_memory(network, keeps_ranges=True).trainer + 7) // 8 * 8}" in lines

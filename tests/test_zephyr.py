@@ -102,6 +102,11 @@ def kconfig_default(name: str) -> int:
     return int(re.search(rf"config FQT_APP_{name}\n.*?default (\d+)", kconfig, re.S).group(1))
 
 
+def kconfig_rate() -> float:
+    """The application's learning rate unless told otherwise."""
+    return float(f"{kconfig_default('LEARNING_RATE_DIGITS')}e-{kconfig_default('LEARNING_RATE_EXPONENT')}")
+
+
 def kconfig_estimates(network, batch_size: int) -> zo.ZerothConfig:
     """How the application estimates gradients unless told otherwise."""
     numbers = {name: kconfig_default(name.upper()) for name in ("queries", "weight_step", "bias_step", "node_step", "first_node")}
@@ -122,9 +127,7 @@ def test_applications_checksum_is_the_engines(scenario):
     labels = np.frombuffer(blob, "<u2", 2 * count, 8)[::2].astype(np.int64)
     samples = np.frombuffer(blob, np.uint8, count * size, 8 + 4 * count).reshape(count, size).copy()
     network, batch_size = read(zephyr.APP / "data" / "model.fqt"), kconfig_default("BATCH_SIZE")
-    config = ts.train_config(
-        batch_size, kconfig_default("LEARNING_RATE_PPM") / 1e6, seed=kconfig_default("SEED"), **OPTIONS.get(scenario, {})
-    )
+    config = ts.train_config(batch_size, kconfig_rate(), seed=kconfig_default("SEED"), **OPTIONS.get(scenario, {}))
     order = np.arange(640) % int(count)
     losses, predictions = np.zeros(640, np.int64), np.zeros(640, np.int64)
     if scenario == "zeroth":

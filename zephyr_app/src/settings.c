@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "settings.h"
 
+#include "decimal.h"
+
 #include <zephyr/sys/util.h>
 #include <zephyr/toolchain.h>
 
@@ -17,14 +19,14 @@ DEFINE_MEMORY(queue, CONFIG_FQT_APP_QUEUE_BYTES);
 
 const struct fqt_train_config settings_hyperparameters = {
     .batch_size = CONFIG_FQT_APP_BATCH_SIZE,
-    .learning_rate = (float)CONFIG_FQT_APP_LEARNING_RATE_PPM / 1000000.0f,
+    .learning_rate = DECIMAL(CONFIG_FQT_APP_LEARNING_RATE_DIGITS, CONFIG_FQT_APP_LEARNING_RATE_EXPONENT),
     .lambda_min = Q12_OF_PERCENT(CONFIG_FQT_APP_LAMBDA_MIN_PERCENT),
     .lambda_max = Q12_OF_PERCENT(CONFIG_FQT_APP_LAMBDA_MAX_PERCENT),
     .seed = CONFIG_FQT_APP_SEED,
     .sparse_last = IS_ENABLED(CONFIG_FQT_APP_SPARSE_LAST),
 #ifdef CONFIG_FQT_APP_WEIGHT_RANGE_MOVING_AVERAGE
     .weight_range = FQT_MOVING_AVERAGE,
-    .range_rate = (float)CONFIG_FQT_APP_RANGE_RATE_PPM / 1000000.0f,
+    .range_rate = DECIMAL(CONFIG_FQT_APP_RANGE_RATE_DIGITS, CONFIG_FQT_APP_RANGE_RATE_EXPONENT),
 #endif
 #ifdef CONFIG_FQT_APP_WEIGHT_RANGE_LITERAL
     .weight_range = FQT_LITERAL,
