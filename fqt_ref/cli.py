@@ -266,7 +266,7 @@ def fit(model, board, budget, samples, as_json) -> None:
 
 
 @fqt.command("import")
-@click.argument("model", type=FILE)
+@click.argument("model", type=click.Path(path_type=Path))
 @click.option("--data", help="Data set whose samples ranges are measured on; a fully quantized model needs none.")
 @data_dir_option
 @click.option("--config", default="uint8", show_default=True, help="uint8, mixed (float32 head) or float32.")

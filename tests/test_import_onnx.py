@@ -532,7 +532,7 @@ def test_files_that_are_no_onnx(tmp_path):
     with pytest.raises(FqtError, match="no such file"):
         load(tmp_path / "missing.onnx")
     with pytest.raises(FqtError, match="cannot tell what"):
-        load(tmp_path / "net.h5")
+        load(tmp_path / "net.xyz")
 
 
 def test_damaged_files_end_in_a_model_or_one_line(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fqt_ref.convert.assemble import Imported, whole
+from fqt_ref.convert.remedies import refusal_of
 from fqt_ref.errors import FqtError
 
 __all__ = ["FORMATS", "Imported", "load"]
@@ -52,8 +53,8 @@ def load(path: str | Path, input_shape: tuple[int, ...] | None = None) -> Import
     """
     path = Path(path)
     importer = FORMATS.get(path.suffix.lower())
-    if importer is None:
-        raise FqtError(f"{path}: cannot tell what '{path.suffix}' files are; name a file that ends in {', '.join(FORMATS)}")
+    if importer is None or path.is_dir():
+        raise refusal_of(path, FORMATS)
     if not path.is_file():
         raise FqtError(f"{path}: no such file; name a model file that exists")
     return whole(importer(path, input_shape), str(path))

@@ -5,12 +5,14 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from fqt_ref.convert.assemble import Imported, whole
 from fqt_ref.convert.onnx import from_model
 from fqt_ref.convert.onnx_file import require_onnx
+from fqt_ref.convert.pt2_file import SAVE_AGAIN, check_script, safe_program
 from fqt_ref.errors import FqtError, one_line
 
 MOST = 160  # characters of PyTorch's own messages
@@ -52,19 +54,36 @@ def load_torch(path: Path, input_shape: tuple[int, ...] | None = None) -> Import
     """
     torch = require_torch()
     if path.suffix.lower() == ".pt2":
+        safe = safe_program(path)
         try:
-            program = torch.export.load(path)
+            with quiet():
+                program = torch.export.load(safe)
         except Exception as error:
-            raise FqtError(f"{path} is not an exported program: {one_line(error, MOST)}; write it with torch.export.save") from error
+            raise FqtError(f"{path} is not an exported program: {one_line(error, MOST)}; {SAVE_AGAIN}") from error
         return from_model(exported(program, None, str(path)), path.stem, str(path))
+    check_script(path)
     try:
-        script = torch.jit.load(path, map_location="cpu").eval()
+        with quiet():
+            script = torch.jit.load(path, map_location="cpu").eval()
     except Exception as error:
         hint = "write it with torch.jit.save(torch.jit.trace(model, example)), or better with torch.export.save as .pt2"
         raise FqtError(f"{path} is not a TorchScript file (a state dict or a pickled module cannot be imported); {hint}") from error
     if input_shape is None:
         raise FqtError(f"{path} does not say what samples look like; add their shape, for example --input-shape 1,28,28")
     return from_model(exported(script, (torch.zeros(1, *input_shape),), str(path)), path.stem, str(path))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without PyTorch's own warnings and messages: what goes wrong is told in one line."""
+    noise, logging_was = io.StringIO(), logging.root.manager.disable
+    try:
+        logging.disable(logging.WARNING)
+        with warnings.catch_warnings(), contextlib.redirect_stdout(noise), contextlib.redirect_stderr(noise):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging_was)
 
 
 def exported(model: Any, arguments: Any, where: str) -> Any:
@@ -76,12 +95,8 @@ def exported(model: Any, arguments: Any, where: str) -> Any:
             import onnxscript  # noqa: F401
         except ImportError as error:
             raise FqtError("PyTorch's exporter needs onnxscript: pip install 'fqt[torch]'") from error
-    noise = io.StringIO()
-    logging_was = logging.root.manager.disable
     try:
-        logging.disable(logging.WARNING)
-        with warnings.catch_warnings(), contextlib.redirect_stdout(noise), contextlib.redirect_stderr(noise):
-            warnings.simplefilter("ignore")
+        with quiet():
             if script:
                 buffer = io.BytesIO()
                 torch.onnx.export(model, arguments, buffer, dynamo=False)
@@ -92,5 +107,3 @@ def exported(model: Any, arguments: Any, where: str) -> Any:
         while cause.__cause__ is not None:
             cause = cause.__cause__  # type: ignore[assignment]
         raise FqtError(f"{where}: PyTorch cannot export it: {one_line(cause, MOST)}; make the module exportable by torch.export") from error
-    finally:
-        logging.disable(logging_was)
