@@ -24,8 +24,11 @@ WORK_BYTES = 3 << 20
 MAX_GOLDEN_BYTES = 16 << 20  # the second RAM of every emulated machine
 DEBIAN_PACKAGES = {
     "gcc": "gcc",
+    "g++": "g++",
     "clang": "clang",
+    "clang++": "clang",
     "arm-none-eabi-gcc": "gcc-arm-none-eabi",
+    "arm-none-eabi-g++": "gcc-arm-none-eabi",
     "qemu-system-arm": "qemu-system-arm",
 }
 PICOLIBC_SPECS = "picolibc.specs"

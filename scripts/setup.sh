@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-packages=(python3-venv git gcc clang clang-format libclang-rt-14-dev gcc-arm-none-eabi picolibc-arm-none-eabi libnewlib-arm-none-eabi
+packages=(python3-venv git gcc g++ clang clang-format libclang-rt-14-dev gcc-arm-none-eabi picolibc-arm-none-eabi libnewlib-arm-none-eabi
     qemu-system-arm cmake ninja-build device-tree-compiler gperf ccache dataset-fashion-mnist)
 missing=()
 for package in "${packages[@]}"; do

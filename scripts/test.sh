@@ -13,7 +13,7 @@ trap 'kill $compiled 2>/dev/null || true' EXIT
 .venv/bin/ruff format --check fqt_ref tests scripts
 .venv/bin/mypy
 if command -v clang-format >/dev/null; then
-    git ls-files 'zephyr_app/*.c' 'zephyr_app/*.h' 'tests/*.[ch]' | xargs -r clang-format --dry-run --Werror --style=file:zephyr_app/.clang-format
+    git ls-files 'zephyr_app/*.c' 'zephyr_app/*.h' 'tests/*.[ch]' 'tests/*.cpp' | xargs -r clang-format --dry-run --Werror --style=file:zephyr_app/.clang-format
 else
     echo "test: skipped: clang-format is not installed"
 fi

@@ -10,6 +10,10 @@
 #include <fqt/config.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define FQT_ERROR_MAX 127                   /**< errors are int8 without -128, so that negation never overflows */
 #define FQT_BIAS_ONE 1048576.0f             /**< biases are Q20 */
 #define FQT_NEAREST 0x80000000u             /**< the "random word" that makes fqt_rescale() round half up */
@@ -160,5 +164,9 @@ static inline uint32_t fqt_mix(uint32_t h) {
 static inline uint32_t fqt_random_word(uint32_t key, uint32_t index) {
     return fqt_mix(key + index * 0x9E3779B9u);
 }
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -13,6 +13,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /** Shape of one layer's work. */
 struct fqt_geometry {
     int32_t in_h, in_w, in_c;
@@ -238,5 +242,9 @@ struct fqt_loss fqt_softmax_cross_entropy_f32(int32_t classes, int32_t label, co
 int32_t fqt_largest_u8(int32_t classes, const uint8_t *logits);
 /** Lowest index of the largest logit. */
 int32_t fqt_largest_f32(int32_t classes, const float *logits);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

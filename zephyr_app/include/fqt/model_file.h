@@ -9,6 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define FQT_FORMAT_VERSION 2u
 #define FQT_ARITHMETIC_VERSION 1u
 #define FQT_MAX_LAYERS 255u
@@ -143,5 +147,9 @@ bool fqt_model_trains(const struct fqt_model *model);
 
 /** Classes: elements of the last tensor. */
 uint32_t fqt_model_classes(const struct fqt_model *model);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

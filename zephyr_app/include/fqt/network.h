@@ -10,16 +10,25 @@
  * weights and biases. Where a piece lies follows from the model file, as does everything that never moves.
  *
  * Requirement: on a network with a trainer, fqt_infer() runs on the same core at a strictly higher priority than the
- * training calls (it may preempt them anywhere, they may not preempt it), or not at the same time as they do.
+ * training calls (it may preempt them anywhere, they may not preempt it), or not at the same time as they do. On two
+ * cores at once both go wrong for good, unless fqt_network_share() has given them a lock.
+ *
+ * Threads that call the library keep their floating-point registers (Zephyr: CONFIG_FPU_SHARING where CONFIG_FPU is
+ * on): inference may preempt training between two float steps. A thread in user mode needs a memory partition with the
+ * network, the trainer and their memories, and, as the library calls memcpy() and memset(), z_libc_partition where the
+ * C library has one.
  */
 #ifndef FQT_NETWORK_H
 #define FQT_NETWORK_H
 
 #include <fqt/model_file.h>
 #include <fqt/status.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /** What a network in memory is for. */
 enum fqt_mode {
@@ -42,6 +51,13 @@ struct fqt_grids {
     const int32_t *zero;
 };
 
+/** A lock of the caller's, see fqt_network_share(). */
+struct fqt_lock {
+    void (*take)(void *user);
+    void (*release)(void *user);
+    void *user;
+};
+
 /** A network in memory. Fill with fqt_network_init(); the fields are the library's. */
 struct fqt_network {
     struct fqt_model model;
@@ -49,7 +65,8 @@ struct fqt_network {
     uint8_t *live; /**< the small part of the version in force, then trained layers' weights and biases */
     void (*copy_version)(void *trainer); /**< the trainer's: from the new version to its place, valid while pending */
     void *trainer;
-    atomic_uint pending;
+    volatile uint32_t pending;   /**< 1 while a new version is being copied to its place */
+    const struct fqt_lock *lock; /**< NULL: training and inference are on one core */
 };
 
 /** Bytes of memory that fqt_network_init() needs, 0 for inference alone; SIZE_MAX if the network is too large for any.
@@ -62,6 +79,15 @@ size_t fqt_network_memory_size(const struct fqt_model *model, enum fqt_mode mode
  */
 enum fqt_status fqt_network_init(struct fqt_network *network, const struct fqt_model *model, enum fqt_mode mode,
                                  void *memory, size_t size);
+
+/**
+ * Lets inference and training run on two cores at once. The lock is held during each inference and while a new version
+ * is copied to its place, at the end of a minibatch: training then waits for the inference that is under way, and
+ * inference for the copying at most, never for a training step. lock: has to stay; NULL: none, as after
+ * fqt_network_init(). Threads on one core that share it, too, need a mutex that lends its priority, such as Zephyr's
+ * k_mutex. Call it while nothing runs on the network.
+ */
+void fqt_network_share(struct fqt_network *network, const struct fqt_lock *lock);
 
 /** Bytes of memory that fqt_infer() needs while it runs: feature maps as the file plans them, and a layer's derived
  * values. */
@@ -80,7 +106,7 @@ enum fqt_status fqt_infer(struct fqt_network *network, void *arena, size_t arena
 
 /** Values of tensor t in the version in force. Max pooling has passed scales on: forward to its output, errors'
  * backward to its input. */
-struct fqt_tensor_values fqt_tensor_values(const struct fqt_network *network, uint32_t t);
+struct fqt_tensor_values fqt_values_of(const struct fqt_network *network, uint32_t t);
 
 /** The scale of errors at tensor t (SPEC.md section 8). */
 float fqt_tensor_error_scale(const struct fqt_network *network, uint32_t t);
@@ -111,7 +137,11 @@ struct fqt_tensor_values *fqt_stored_values(const struct fqt_model *model, uint8
 /** Grids of trained quantized layer l in a version: float scale[n], then int32 zero[n]. */
 float *fqt_stored_grids(const struct fqt_model *model, uint8_t *version, uint32_t l);
 
-/** Copies a pending version to its place. Repeating it is harmless, so whoever comes first does it. */
-void fqt_finish_commit(struct fqt_network *network);
+/** Makes the trainer's new version the one in force: copies it to its place. */
+void fqt_commit(struct fqt_network *network);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

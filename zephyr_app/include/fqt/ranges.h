@@ -7,6 +7,10 @@
 #include <fqt/standardized_sgd.h>
 #include <stdbool.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /** The scale of an error tensor: 1/127, the paper's [-1, 1], until one was observed (stored as 0). */
 float fqt_error_scale_in_force(float error_scale);
 
@@ -21,5 +25,9 @@ struct fqt_range {
 
 /** Moving average of a feature map's range, given the minibatch's least and greatest sum as real values. */
 struct fqt_range fqt_update_range(struct fqt_range old, enum fqt_activation activation, float lo_batch, float hi_batch);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -5,6 +5,10 @@
 
 #include <fqt/kernels.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define FQT_RATE_ONE 4096 /**< rates are Q12 */
 
 /** min(lambda_min + |eps| (lambda_max - lambda_min), 1) in Q12, |eps| = loss / largest loss so far (both Q16). */
@@ -27,5 +31,9 @@ void fqt_sparse_compact_u8(int32_t positions, int32_t channels, const struct fqt
 /** float32: selects as fqt_sparse_select_u8() and sets the error of the others to 0. norms: [channels], scratch, summed
  * in raster order. */
 void fqt_sparse_select_f32(float *norms, int32_t positions, int32_t channels, int32_t k, float *e, int32_t *chosen);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -12,6 +12,10 @@
 #include <fqt/config.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /** How weight grids follow their weights (SPEC.md 6.1, 16.1). */
 enum fqt_weight_range {
     FQT_HYSTERESIS = 0,     /**< the old grid stays while it fits */
@@ -79,5 +83,9 @@ void fqt_update_weights_f32(const struct fqt_update *u, const float *w, float *g
 
 /** New biases of a float32 layer (SPEC.md 6.3). bias_gradient: [outputs]; in: sums, out: new biases. */
 void fqt_update_bias_f32(const struct fqt_update *u, const float *bias, float *bias_gradient);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

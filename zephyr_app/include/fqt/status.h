@@ -3,6 +3,10 @@
 #ifndef FQT_STATUS_H
 #define FQT_STATUS_H
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /** Every function that can fail returns one of these. */
 enum fqt_status {
     FQT_OK = 0,
@@ -18,5 +22,9 @@ enum fqt_status {
     FQT_ERROR_NOT_TRAINABLE = -10, /**< training asked of a model without a trainable layer */
     FQT_ERROR_UNSUPPORTED = -11,   /**< a model that needs an operator that was left out of the build (fqt/config.h) */
 };
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -12,6 +12,10 @@
 #include <fqt/network.h>
 #include <fqt/standardized_sgd.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /** Which errors are rounded by random words instead of half up (SPEC.md 16.2). */
 enum fqt_stochastic_errors {
     FQT_STOCHASTIC_LOSS = 0, /**< those at quantized logits */
@@ -123,5 +127,9 @@ enum fqt_status fqt_train_step(struct fqt_trainer *trainer, const uint8_t *sampl
 
 /** Checksum of the state (SPEC.md section 11). */
 uint32_t fqt_state_crc(const struct fqt_trainer *trainer);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

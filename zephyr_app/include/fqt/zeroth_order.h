@@ -11,6 +11,10 @@
 
 #include <fqt/train_step.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define FQT_MAX_QUERIES 57344u /**< sums of signed loss differences stay within 32 bits */
 
 /** How gradients are estimated. */
@@ -54,5 +58,9 @@ enum fqt_status fqt_zeroth_sample(struct fqt_zeroth_trainer *trainer, const uint
 /** fqt_zeroth_sample(), and fqt_train_update() once batch_size samples are accumulated. */
 enum fqt_status fqt_zeroth_step(struct fqt_zeroth_trainer *trainer, const uint8_t *sample, uint32_t label,
                                 struct fqt_loss *result);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

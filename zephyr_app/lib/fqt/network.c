@@ -7,6 +7,7 @@
 #include <fqt/network.h>
 #include <fqt/ranges.h>
 
+#include <stdatomic.h>
 #include <string.h>
 
 /* ---- What moves, and where it lies ----
@@ -124,7 +125,7 @@ static uint32_t source_of_error_scale(const struct fqt_model *model, uint32_t t)
     return t;
 }
 
-struct fqt_tensor_values fqt_tensor_values(const struct fqt_network *network, uint32_t t) {
+struct fqt_tensor_values fqt_values_of(const struct fqt_network *network, uint32_t t) {
     struct fqt_tensor_values values = own_values(network, t);
     struct fqt_tensor_values source = own_values(network, source_of_scale(&network->model, t));
     values.scale = source.scale;
@@ -134,7 +135,7 @@ struct fqt_tensor_values fqt_tensor_values(const struct fqt_network *network, ui
 }
 
 float fqt_tensor_error_scale(const struct fqt_network *network, uint32_t t) {
-    return fqt_error_scale_in_force(fqt_tensor_values(network, t).error_scale);
+    return fqt_error_scale_in_force(fqt_values_of(network, t).error_scale);
 }
 
 struct fqt_grids fqt_layer_grids(const struct fqt_network *network, uint32_t l) {
@@ -146,7 +147,48 @@ struct fqt_grids fqt_layer_grids(const struct fqt_network *network, uint32_t l) 
     return (struct fqt_grids){layer->grids, scale, (const int32_t *)(const void *)(scale + layer->grids)};
 }
 
-/* ---- Init and commit ---- */
+/* ---- Hand-over of versions ----
+ * On one core inference preempts training like a signal handler: the compiler alone could move a copy past the flag,
+ * and a signal fence forbids it that. What two cores need besides is in the lock. */
+
+void fqt_network_share(struct fqt_network *network, const struct fqt_lock *lock) {
+    network->lock = lock;
+}
+
+static void take_lock(const struct fqt_network *network) {
+    if (network->lock != NULL) {
+        network->lock->take(network->lock->user);
+    }
+}
+
+static void release_lock(const struct fqt_network *network) {
+    if (network->lock != NULL) {
+        network->lock->release(network->lock->user);
+    }
+}
+
+/* Copies a pending version to its place. Repeating it is harmless, so whoever comes first does it. */
+static void finish_commit(const struct fqt_network *network) {
+    if (network->pending != 0) {
+        network->copy_version(network->trainer);
+    }
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+/* Inference may preempt this anywhere: between the flag's rise and fall it finishes the copying itself. The gradients
+ * hold the new parameters until the flag falls. */
+void fqt_commit(struct fqt_network *network) {
+    take_lock(network);
+    atomic_signal_fence(memory_order_seq_cst); /* the version is whole */
+    network->pending = 1;
+    atomic_signal_fence(memory_order_seq_cst);
+    finish_commit(network);
+    network->pending = 0;
+    atomic_signal_fence(memory_order_seq_cst);
+    release_lock(network);
+}
+
+/* ---- Init ---- */
 
 /* Copies what moves from the file. */
 static void load(struct fqt_network *network) {
@@ -169,12 +211,6 @@ static void load(struct fqt_network *network) {
     }
 }
 
-void fqt_finish_commit(struct fqt_network *network) {
-    if (atomic_load_explicit(&network->pending, memory_order_acquire) != 0) {
-        network->copy_version(network->trainer);
-    }
-}
-
 enum fqt_status fqt_network_init(struct fqt_network *network, const struct fqt_model *model, enum fqt_mode mode,
                                  void *memory, size_t size) {
     if (network == NULL || model == NULL || (uintptr_t)memory % 4 != 0) {
@@ -192,7 +228,8 @@ enum fqt_status fqt_network_init(struct fqt_network *network, const struct fqt_m
     network->live = memory;
     network->copy_version = NULL;
     network->trainer = NULL;
-    atomic_init(&network->pending, 0);
+    network->pending = 0;
+    network->lock = NULL;
     if (mode == FQT_TRAINING) {
         load(network);
     }
@@ -268,6 +305,18 @@ size_t fqt_inference_arena_size(const struct fqt_model *model) {
     return carve_size(&carve);
 }
 
+/* All layers from the sample to the logits. */
+static void run_layers(const struct fqt_network *network, uint8_t *features, const uint8_t *sample) {
+    const struct fqt_model *model = &network->model;
+    uint8_t *scratch = features + model->header->inference_arena;
+    for (uint32_t l = 0; l < model->header->n_layers; l++) {
+        const struct fqt_layer_record *layer = &model->layers[l];
+        const uint8_t *x = layer->input == 0 ? sample : features + model->tensors[layer->input].inference_offset;
+        const uint8_t *x2 = layer->input2 == 0 ? sample : features + model->tensors[layer->input2].inference_offset;
+        fqt_forward_layer(network, l, x, x2, features + model->tensors[l + 1].inference_offset, scratch, NULL);
+    }
+}
+
 enum fqt_status fqt_infer(struct fqt_network *network, void *arena, size_t arena_size, const uint8_t *sample,
                           uint32_t *prediction, const void **logits) {
     if (network == NULL || arena == NULL || (uintptr_t)arena % 4 != 0 || sample == NULL || prediction == NULL) {
@@ -277,17 +326,12 @@ enum fqt_status fqt_infer(struct fqt_network *network, void *arena, size_t arena
     if (arena_size < fqt_inference_arena_size(model)) {
         return FQT_ERROR_MEMORY;
     }
-    fqt_finish_commit(network);
-    uint8_t *features = arena;
-    uint8_t *scratch = features + model->header->inference_arena;
-    for (uint32_t l = 0; l < model->header->n_layers; l++) {
-        const struct fqt_layer_record *layer = &model->layers[l];
-        const uint8_t *x = layer->input == 0 ? sample : features + model->tensors[layer->input].inference_offset;
-        const uint8_t *x2 = layer->input2 == 0 ? sample : features + model->tensors[layer->input2].inference_offset;
-        fqt_forward_layer(network, l, x, x2, features + model->tensors[l + 1].inference_offset, scratch, NULL);
-    }
+    take_lock(network);
+    finish_commit(network);
+    run_layers(network, arena, sample);
+    release_lock(network);
     const struct fqt_tensor_record *last = &model->tensors[model->header->n_tensors - 1];
-    const void *y = features + last->inference_offset;
+    const void *y = (const uint8_t *)arena + last->inference_offset;
     int32_t classes = (int32_t)fqt_model_classes(model);
     if (FQT_WITH_FLOAT32 && last->type == FQT_F32) {
         *prediction = (uint32_t)fqt_largest_f32(classes, y);

@@ -384,7 +384,7 @@ static void walk_state(const struct fqt_trainer *trainer, fqt_observer *visit, v
         }
     }
     for (uint32_t t = 0; t < model->header->n_tensors; t++) {
-        struct fqt_tensor_values values = fqt_tensor_values(trainer->network, t);
+        struct fqt_tensor_values values = fqt_values_of(trainer->network, t);
         visit(user, FQT_EVENT_TENSOR, t, &values, sizeof values);
     }
     uint32_t counters[2] = {trainer->loss_max, trainer->step};
@@ -440,7 +440,7 @@ struct fqt_loss fqt_loss_of_logits(const struct fqt_trainer *trainer, uint32_t l
     if (!is_quantized(model_of(trainer), last - 1)) {
         return fqt_softmax_cross_entropy_f32(classes, (int32_t)label, logits, error);
     }
-    float scale = fqt_tensor_values(trainer->network, last).scale;
+    float scale = fqt_values_of(trainer->network, last).scale;
     uint32_t key = sample_key(trainer, FQT_STREAM_LOSS);
     bool half_up = trainer->config.stochastic_errors == FQT_STOCHASTIC_NONE;
     return fqt_softmax_cross_entropy_u8(classes, (int32_t)label, scale, half_up ? NULL : &key, logits, error);
@@ -662,7 +662,7 @@ static void update_parameters(struct fqt_trainer *trainer, uint32_t l) {
 static void move_error_scale(struct fqt_trainer *trainer, uint32_t l) {
     const float *largest = fqt_sums_of(trainer, l).largest_error;
     if (largest != NULL) {
-        float old = fqt_tensor_values(trainer->network, l + 1).error_scale;
+        float old = fqt_values_of(trainer->network, l + 1).error_scale;
         struct fqt_tensor_values *next = fqt_stored_values(model_of(trainer), trainer->next, l + 1);
         next->error_scale = fqt_update_error_scale(old, *largest);
     }
@@ -684,7 +684,7 @@ static void move_range(struct fqt_trainer *trainer, uint32_t l) {
         lo = lo_grid < lo ? lo_grid : lo;
         hi = hi_grid > hi ? hi_grid : hi;
     }
-    struct fqt_tensor_values old = fqt_tensor_values(trainer->network, l + 1);
+    struct fqt_tensor_values old = fqt_values_of(trainer->network, l + 1);
     struct fqt_range range = {old.lo, old.hi, {old.scale, old.zero}};
     range = fqt_update_range(range, fqt_tensor_activation(model, l + 1), lo, hi);
     struct fqt_tensor_values *next = fqt_stored_values(model, trainer->next, l + 1);
@@ -692,15 +692,6 @@ static void move_range(struct fqt_trainer *trainer, uint32_t l) {
     next->hi = range.hi;
     next->scale = range.grid.scale;
     next->zero = range.grid.zero;
-}
-
-/* Makes the next version the live one. Inference may preempt this anywhere: between the flag's rise and fall it
- * finishes the copying itself. The gradients hold the new parameters until the flag falls. */
-static void commit(struct fqt_network *network) {
-    atomic_store_explicit(&network->pending, 1, memory_order_release);
-    fqt_finish_commit(network);
-    atomic_store_explicit(&network->pending, 0, memory_order_release);
-    atomic_thread_fence(memory_order_seq_cst); /* nothing written later may move up in front of the fall */
 }
 
 /* The staged weights are live now; what rounding left of them starts the next minibatch's gradients. */
@@ -729,7 +720,7 @@ enum fqt_status fqt_train_update(struct fqt_trainer *trainer) {
         move_error_scale(trainer, l);
         move_range(trainer, l);
     }
-    commit(network);
+    fqt_commit(network);
     restore_residuals(trainer);
     clear_minibatch(trainer);
     trainer->step++;

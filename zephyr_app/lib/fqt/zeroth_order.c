@@ -86,7 +86,7 @@ static struct fqt_gradient_units units_of(const struct fqt_trainer *base, uint32
     if (method_of(model_of(trainer), config, l) != BY_WEIGHTS) {
         return fqt_error_gradient_units(base, l);
     }
-    float scale = fqt_tensor_values(base->network, l + 1).scale;
+    float scale = fqt_values_of(base->network, l + 1).scale;
     return (struct fqt_gradient_units){
         .fraction_bits = fqt_fraction_bits((int32_t)config->queries, (int32_t)base->config.batch_size),
         .bias_scale = estimate_unit(config, config->bias_step, scale),
@@ -434,7 +434,7 @@ static void add_estimate(const struct query *query, uint32_t key, int32_t differ
 
 static void estimate_by_weights(struct query *query) {
     const struct fqt_zeroth_trainer *trainer = query->trainer;
-    float scale = fqt_tensor_values(trainer->base.network, query->l + 1).scale;
+    float scale = fqt_values_of(trainer->base.network, query->l + 1).scale;
     query->delta = fqt_rescale((int32_t)trainer->config.bias_step, scale * FQT_BIAS_ONE, FQT_NEAREST);
     for (uint32_t q = 0; q < trainer->config.queries; q++) {
         uint32_t key = query_key(query, q);
@@ -455,7 +455,7 @@ static uint32_t loss_by_nodes(const struct query *query, uint32_t key, int32_t d
     const struct fqt_network *network = trainer->base.network;
     uint32_t t = query->l + 1;
     struct fqt_limits passes = fqt_error_limits(network, t);
-    struct fqt_tensor_values values = fqt_tensor_values(network, t);
+    struct fqt_tensor_values values = fqt_values_of(network, t);
     struct fqt_limits limits = fqt_output_limits(fqt_tensor_activation(&network->model, t), &values);
     int32_t step = direction * (int32_t)trainer->config.node_step;
     struct signs signs = signs_of(key);
@@ -529,7 +529,7 @@ static void estimate_by_nodes(struct query *query) {
     for (uint32_t q = 0; q < trainer->config.queries; q++) {
         trainer->differences[q] = difference_of(query, query_key(query, q), loss_by_nodes);
     }
-    float scale = fqt_tensor_values(trainer->base.network, t).scale;
+    float scale = fqt_values_of(trainer->base.network, t).scale;
     float unit = estimate_unit(&trainer->config, trainer->config.node_step, scale);
     float m = unit / fqt_tensor_error_scale(trainer->base.network, t);
     int32_t largest = node_error(query, fqt_requantizer_of(m));

@@ -23,11 +23,14 @@ int main(void) {
         return 1;
     }
     for (int step = 0; step < 10; step++) {
-        uint32_t class;
+        uint32_t prediction;
         struct fqt_loss loss;
-        fqt_infer(&network, arena, sizeof arena, sample, &class, NULL);
-        fqt_train_step(&trainer, sample, label, &loss);
-        printf("class %d, loss %d/1000\n", (int)class, (int)(loss.loss * 1000 >> 16));
+        if (fqt_infer(&network, arena, sizeof arena, sample, &prediction, NULL) != FQT_OK ||
+            fqt_train_step(&trainer, sample, label, &loss) != FQT_OK) {
+            printf("error, see fqt/status.h\n");
+            return 1;
+        }
+        printf("class %d, loss %d/1000\n", (int)prediction, (int)(loss.loss * 1000 >> 16));
     }
     return 0;
 }

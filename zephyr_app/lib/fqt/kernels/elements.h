@@ -62,9 +62,11 @@ static inline float fqt_activate(enum fqt_activation activation, float v) {
  * because a write to dx might change it for all a compiler knows. */
 static inline int32_t fqt_errors_from_u8(const struct fqt_error_quantization *q, int32_t n, const int32_t *sum,
                                          int32_t step, int32_t minus, const uint8_t *x, int8_t *dx) {
+#if FQT_WITH_STOCHASTIC_ERRORS /* without -O a call is linked even where it is never reached */
     if (fqt_errors_are_random(q)) {
         return fqt_random_errors_u8(q, n, sum, step, minus, x, dx);
     }
+#endif
     const int32_t lowest = q->lowest;
     const int32_t highest = q->highest;
     const bool accumulate = q->accumulate;

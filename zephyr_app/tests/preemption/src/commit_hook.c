@@ -21,8 +21,7 @@ void commit_hook_set(void (*stopped)(void)) {
 /* Whether the training thread copies a piece of a new version. An inference that finishes the commit copies the same
  * pieces. */
 static bool is_commit(const void *to) {
-    if (hook == NULL || !run_is_updating || k_current_get() != training_thread ||
-        atomic_load(&run_network.pending) == 0) {
+    if (hook == NULL || !run_is_updating || k_current_get() != training_thread || run_network.pending == 0) {
         return false;
     }
     for (uint32_t l = 0; l < run_network.model.header->n_layers; l++) {

@@ -72,9 +72,9 @@ static void commits_are_interrupted(const uint8_t *image, const uint8_t *end) {
 
 /* Without the commit protocol: inference is not told that a commit is pending. */
 static void wake_unaware(void) {
-    atomic_store(&run_network.pending, 0);
+    run_network.pending = 0;
     prober_wake();
-    atomic_store(&run_network.pending, 1);
+    run_network.pending = 1;
 }
 
 static void broken_commits_are_noticed(const uint8_t *image, const uint8_t *end) {

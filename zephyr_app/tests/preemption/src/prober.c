@@ -42,7 +42,7 @@ static bool is_version(uint32_t version, const void *logits, size_t bytes) {
  * an update: the current one before the commit, the next one after it. */
 static void probe(void) {
     bool updating = run_is_updating;
-    bool pending = atomic_load(&run_network.pending) != 0;
+    bool pending = run_network.pending != 0;
     uint32_t version = run_trainer.step;
     size_t bytes;
     const void *logits = infer(&bytes);
