@@ -12,7 +12,7 @@ from fqt_ref.errors import FqtError
 from fqt_ref.experiments.commands import experiment
 from fqt_ref.optimizers.names import NAMES
 from fqt_ref.serial_line import BAUD
-from fqt_ref.terminal import FILE, data_dir_option, json_option, progress, say, say_if_slow, show, training_options, zeroth_options
+from fqt_ref.terminal import FILE, data_options, json_option, progress, say, say_if_slow, show, training_options, zeroth_options
 from fqt_ref.transfer.commands import COMMANDS
 
 
@@ -24,7 +24,7 @@ def fqt() -> None:
 
 @fqt.command()
 @click.option("--data", default="digits", show_default=True, help="A data set's name, or an .npz file of your own.")
-@data_dir_option
+@data_options
 @click.option("--network", default="mnist-cnn", show_default=True, help="mnist-cnn, digits-cnn or digits-mlp.")
 @click.option("--config", default="uint8", show_default=True, help="uint8, mixed (float32 head) or float32.")
 @click.option("--from", "source", type=FILE, help="Go on training this model file instead of random weights.")
@@ -36,7 +36,7 @@ def fqt() -> None:
 @click.option("--plot", type=FILE, help="Draw loss and accuracy into this PNG (extra: plot).")
 @click.option("-o", "--output", type=FILE, required=True, help="Model file to write.")
 @json_option
-def train(data, data_dir, network, config, source, train_last, epochs, training, zeroth, seed, plot, output, as_json) -> None:
+def train(data, data_dir, data_range, network, config, source, train_last, epochs, training, zeroth, seed, plot, output, as_json) -> None:
     """Train a network and write it to a model file. Ctrl-C stops early and keeps what was learnt.
 
     A model file holds no momentum, and a board goes on with standardized-sgd whatever trained it.
@@ -44,10 +44,11 @@ def train(data, data_dir, network, config, source, train_last, epochs, training,
     from fqt_ref import model_file
     from fqt_ref.build import freeze
     from fqt_ref.datasets import load
+    from fqt_ref.input_grid import fitted_to
     from fqt_ref.kind import TRAINING, check_classifier
     from fqt_ref.network import network_of
     from fqt_ref.train_step import train_config
-    from fqt_ref.training import check_fits, check_run, fresh_network, train_epochs
+    from fqt_ref.training import check_run, fresh_network, train_epochs
     from fqt_ref.zeroth_order import check_options, zeroth_config
 
     settings, optimizer = train_config(**training, seed=seed), training["optimizer"]
@@ -56,15 +57,15 @@ def train(data, data_dir, network, config, source, train_last, epochs, training,
         from fqt_ref.plot import require_matplotlib
 
         require_matplotlib()
-    images = load(data, data_dir)
+    images = load(data, data_dir, data_range=data_range)
     if source is None:
         start = fresh_network(network, config, images, seed, train_last)
     else:
         start = model_file.read(source)
         check_classifier(start, TRAINING)
-        check_fits(start, images)
         if train_last is not None:
             freeze(start, train_last)
+    images = fitted_to(start, images)
     estimates = None
     if zeroth is None:
         model_file.check_batch(start, settings.batch_size)
@@ -108,27 +109,28 @@ def train(data, data_dir, network, config, source, train_last, epochs, training,
 @fqt.command()
 @click.argument("model", type=FILE)
 @click.option("--data", default="digits", show_default=True, help="A data set's name, or an .npz file of your own.")
-@data_dir_option
+@data_options
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 256))
 @json_option
-def evaluate(model, data, data_dir, threads, as_json) -> None:
+def evaluate(model, data, data_dir, data_range, threads, as_json) -> None:
     """Test accuracy of a model file."""
     import numpy as np
 
     from fqt_ref import model_file
     from fqt_ref.datasets import load
+    from fqt_ref.input_grid import fitted_to
     from fqt_ref.kind import ACCURACY, check_classifier
-    from fqt_ref.training import check_fits, predictions_of, prepared_state
+    from fqt_ref.training import predictions_of, prepared_state
 
     network = model_file.read(model)
     check_classifier(network, ACCURACY)
-    images = load(data, data_dir)
-    check_fits(network, images)
+    images = fitted_to(network, load(data, data_dir, data_range=data_range))
     say_if_slow()
     predictions = predictions_of(prepared_state(network), images.test_x, threads)
     correct = int(np.sum(predictions == images.test_y))
     accuracy = correct / len(predictions)
-    result = {"model": str(model), "data": images.name, "samples": len(predictions), "correct": correct, "test_accuracy": accuracy}
+    result = {"model": str(model), "data": images.name, "samples": len(predictions), "correct": correct, "test_accuracy": accuracy,
+              "cut_share": images.cut}  # fmt: skip
     show(as_json, result, lambda: [f"{model} on {images.name}: {correct} of {len(predictions)} right, {accuracy:.4f}"])
 
 
@@ -200,7 +202,7 @@ def crosscheck(target, networks, steps, seed, zeroth, as_json) -> None:
 @click.argument("model", type=FILE)
 @click.option("--board", required=True, help="A Zephyr board, for example qemu_cortex_m3 or nrf52840dk/nrf52840.")
 @click.option("--data", default="digits", show_default=True, help="Data set whose samples the application learns from.")
-@data_dir_option
+@data_options
 @click.option(
     "--samples", default=64, show_default=True, type=click.IntRange(1, 65535), help="How many samples go into flash, or are sent."
 )
@@ -216,7 +218,7 @@ def crosscheck(target, networks, steps, seed, zeroth, as_json) -> None:
 @click.option("--seconds", default=120, show_default=True, help="How long it may take, or how long to show it.")
 @json_option
 def deploy(
-    model, board, data, data_dir, samples, epochs, training, zeroth, output, build, run, embedded, port, baud, seconds, as_json
+    model, board, data, data_dir, data_range, samples, epochs, training, zeroth, output, build, run, embedded, port, baud, seconds, as_json
 ) -> None:
     """Put a model into the Zephyr application, with just the operators and memory that it needs; build it, and run it on a board.
 
@@ -236,7 +238,7 @@ def deploy(
         raise FqtError("--port streams samples, and --embedded learns those in flash: choose one")
     run = run or port is not None
     settings = deployment.Settings(
-        model, board, data, data_dir, samples, hyperparameters, output,
+        model, board, data, data_dir, samples, hyperparameters, output, data_range=data_range,
         stream=run and not embedded, epochs=epochs, seconds=seconds, port=port, baud=baud,
     )  # fmt: skip
     result = deployment.deploy(settings, build, run, say)
@@ -268,16 +270,16 @@ def fit(model, board, budget, samples, as_json) -> None:
 @fqt.command("import")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--data", help="Data set whose samples ranges are measured on; a fully quantized model needs none.")
-@data_dir_option
+@data_options
 @click.option("--config", default="uint8", show_default=True, help="uint8, mixed (float32 head) or float32.")
 @click.option("--per-channel/--per-tensor", default=True, show_default=True, help="Grids of weights that the model does not prescribe.")
-@click.option("--calibration", default="minmax", show_default=True, help="minmax, or percentile: without the rarest values.")
+@click.option("--calibration", default="minmax", show_default=True, help="minmax, or percentile: without rare values (input, too).")
 @click.option("--percentile", default=99.9, show_default=True, help="How much of each range percentile calibration keeps, in %.")
 @click.option("--train-last", type=int, help="Train only the last N layers with weights.")
 @click.option("--classes", type=int, help="Replace the last layer by an untrained one for N classes.")
 @click.option("--input-shape", help="c,h,w of a sample, for TorchScript files, which do not say it.")
-@click.option("--input-scale", type=float, help="What one step of an input byte is worth, instead of what the data set says.")
-@click.option("--input-zero", type=int, default=0, show_default=True, help="The byte that is 0, with --input-scale.")
+@click.option("--input-scale", type=float, help="What one step of the network's input is worth, where the model does not prescribe it.")
+@click.option("--input-zero", type=int, default=0, show_default=True, help="The input byte that is 0, with --input-scale.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--report", is_flag=True, help="Show what became of each operator.")
 @click.option("-o", "--output", type=FILE, required=True, help="Model file to write.")

@@ -20,12 +20,13 @@ from fqt_ref.deploy_config import Hyperparameters, fragment
 from fqt_ref.emulator import ONE_UART, QEMU_FLAGS, Emulator
 from fqt_ref.errors import FqtError
 from fqt_ref.fit import fit_board
+from fqt_ref.input_grid import check_trains, fitted_to
 from fqt_ref.kind import TRAINING, check_classifier
 from fqt_ref.network import Network
 from fqt_ref.serial_line import BAUD, SerialLine
 from fqt_ref.shrink import remedy
 from fqt_ref.stream import Course, Learnt, course_of, first_difference, learn_on_device, learn_on_engine
-from fqt_ref.training import check_fits, check_trains, flat
+from fqt_ref.training import flat
 from fqt_ref.zephyr import APP, ROOT, cmake_options, environment, find_zephyr
 from fqt_ref.zephyr_boards import is_real, known_boards, near_names
 from fqt_ref.zeroth_order import zeroth_config
@@ -52,6 +53,7 @@ class Settings:
     seconds: float = 30
     port: str | None = None  # of a real board
     baud: int = BAUD
+    data_range: str | None = None  # what the data's bytes mean, LO..HI
 
     @property
     def shares_console(self) -> bool:
@@ -67,8 +69,16 @@ class Settings:
         return self.folder / "build"
 
 
+def load_for(network: Network, settings: Settings) -> Dataset:
+    """The data as the network takes it, bytes on its input grid. Raises FqtError."""
+    return fitted_to(network, load(settings.data, settings.data_dir, data_range=settings.data_range))
+
+
 def samples_bytes(data: Dataset, count: int) -> bytes:
-    """The application's sample file: u32 count, u32 bytes a sample, count x (u16 label, u16 0), then the samples."""
+    """The application's sample file: u32 count, u32 bytes a sample, count x (u16 label, u16 0), then the samples.
+
+    data: bytes of the network's input grid.
+    """
     count = min(count, len(data.train_x))
     labels = np.zeros((count, 2), "<u2")
     labels[:, 0] = data.train_y[:count]
@@ -110,9 +120,8 @@ def write_inputs(settings: Settings, with_build: bool) -> Inputs:
         model_file.check_batch(network, training.batch_size)
     else:
         zeroth_config(network, training.batch_size, *training.zeroth)  # checks it
-    data = load(settings.data, settings.data_dir)
+    data = load_for(network, settings)
     check_trains(data)
-    check_fits(network, data)
     if with_build:
         check_memory(settings, network)
     inputs = Inputs(*(settings.folder / name for name in ("model.fqt", "samples.bin", "fqt.conf")))
@@ -209,7 +218,8 @@ def learn_on_board(settings: Settings, port: str, course: Course, say: Callable[
 
 def run_streamed(settings: Settings, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
     """Send samples to the application and compare what it has learnt with the engine, bit for bit."""
-    network, data = model_file.read(settings.model), load(settings.data, settings.data_dir)
+    network = model_file.read(settings.model)
+    data = load_for(network, settings)
     course = course_of(flat(data.train_x[: settings.samples]), data.train_y[: settings.samples], settings.epochs, SEED)
     if settings.port is None:
         learnt, status = learn_on_emulator(settings, folder, course, say)

@@ -15,6 +15,9 @@ from fqt_ref.optimizers.names import NAMES, STOCHASTIC_ERRORS, WEIGHT_RANGES
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 data_dir_option = click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the data set's files (or FQT_DATA_DIR).")
+data_range_option = click.option(
+    "--data-range", metavar="LO..HI", help="What uint8 samples mean: 0..1, 0..255, -1..1, ... [default: 0..1, or what the network takes]."
+)
 
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -36,6 +39,9 @@ def options(*all_of_them):
         return command
 
     return decorate
+
+
+data_options = options(data_dir_option, data_range_option)  # beside --data: where it is, and what its bytes mean
 
 
 def gathered(name: str, *all_of_them: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -15,13 +15,23 @@ from fqt_ref.datasets import Dataset
 from fqt_ref.errors import FqtError
 from fqt_ref.frozen import copy_of, entry_of, frozen_features
 from fqt_ref.initialize import initialize
+from fqt_ref.input_grid import (
+    CALIBRATION_SAMPLES,
+    bytes_on,
+    check_trains,
+    fitted_to,
+    for_new_network,
+    grid_of,
+    input_grid_for,
+    on_grid,
+    said,
+)
 from fqt_ref.kind import TRAINING, check_classifier
 from fqt_ref.model_file import check_batch
 from fqt_ref.models import describe_network
 from fqt_ref.network import ENTRY, SAMPLES, Network, State, new_state
 from fqt_ref.optimizers.names import MOVING_AVERAGE, STANDARDIZED_SGD
 
-CALIBRATION_SAMPLES = 256
 PIECE = 1024  # samples between two looks at the keyboard
 
 
@@ -40,7 +50,12 @@ class Epoch:
 
 
 def flat(images: np.ndarray) -> np.ndarray:
-    """uint8[n, h, w, c] as a writable uint8[n, h * w * c], the one type that the engine is compiled for."""
+    """uint8[n, h, w, c] as a writable uint8[n, h * w * c], the one type that the engine is compiled for.
+
+    Raises FqtError for other types.
+    """
+    if images.dtype != np.uint8:
+        raise FqtError(f"samples are {images.dtype}, not bytes of the network's input grid: fqt_ref.input_grid.fitted_to() makes them")
     return np.array(images.reshape(len(images), -1), np.uint8, order="C")
 
 
@@ -55,27 +70,11 @@ def prepared_state(network: Network, config: ts.TrainConfig | None = None) -> St
 
 def fresh_network(name: str, config: str, data: Dataset, seed: int, train_last: int | None = None) -> Network:
     """A named network with random weights, calibrated on the first training samples."""
-    check_trains(data)
-    description = describe_network(name, data.train_x.shape[1:], data.classes)
-    samples = data.train_x[:CALIBRATION_SAMPLES]
-    return initialize(name, description, config, samples, data.scale, data.zero, seed, train_last)
-
-
-def check_trains(data: Dataset) -> None:
-    """Whether a data set has a training part. Raises FqtError."""
-    if len(data.train_x) == 0:
-        raise FqtError(f"data set {data.name} has no training samples: it serves `fqt evaluate`, choose another to learn from")
-
-
-def check_fits(network: Network, data: Dataset) -> None:
-    """Whether a network takes this data set's samples and knows its classes. Raises FqtError."""
-    x = network.tensors[0]
-    shape, wanted = tuple(data.test_x.shape[1:]), (int(x["h"]), int(x["w"]), int(x["c"]))
-    if shape != wanted:
-        raise FqtError(f"data set {data.name} has samples of shape {shape}, the network takes {wanted}: choose data that fits")
-    classes = int(network.tensors[-1]["c"])
-    if data.classes > classes:
-        raise FqtError(f"data set {data.name} has {data.classes} classes, the network tells {classes} apart: train a new one")
+    data = said(for_new_network(data))
+    grid = input_grid_for(data)
+    samples = on_grid(data, grid).data.train_x[:CALIBRATION_SAMPLES]
+    description = describe_network(name, samples.shape[1:], data.classes)
+    return initialize(name, description, config, samples, *grid, seed, train_last)
 
 
 def train_epochs(
@@ -96,7 +95,7 @@ def train_epochs(
     if zeroth is None:
         check_batch(network, config.batch_size)
     check_trains(data)
-    check_fits(network, data)
+    data = fitted_to(network, data)
     state = prepared_state(network, config) if zeroth is None else zo.prepared_state(network, config, zeroth)
     piece_size = PIECE if zeroth is None else max(1, PIECE // zeroth.queries)  # each query costs two forward passes a layer
     entry = entry_of(network)
@@ -124,12 +123,13 @@ def train_epochs(
         yield Epoch(epoch, float(losses.mean() / 65536), accuracy, test, perf_counter() - start), state
 
 
-def predictions_of(state: State, images: np.ndarray, threads: int = 1) -> np.ndarray:
+def predictions_of(state: State, images: np.ndarray | Dataset, threads: int = 1) -> np.ndarray:
     """Predicted classes, int64[n]; the same for any number of threads.
 
-    images: uint8[n, h, w, c]; of a state that samples enter behind frozen layers, uint8[n, bytes] as frozen_features() made them.
+    images: a data set, of which the test part is taken; or bytes of the network's input grid, uint8[n, h, w, c], or real values, float32;
+    of a state that samples enter behind frozen layers, uint8[n, bytes] as frozen_features() made them.
     """
-    samples = flat(images)
+    samples = flat(fitted_to(state, images).test_x if isinstance(images, Dataset) else bytes_on(grid_of(state), images))
     predictions = np.zeros(len(samples), np.int64)
 
     def work(part: int) -> None:
@@ -142,8 +142,11 @@ def predictions_of(state: State, images: np.ndarray, threads: int = 1) -> np.nda
     return predictions
 
 
-def evaluate(state: State, images: np.ndarray, labels: np.ndarray, threads: int = 1) -> float:
-    """Fraction of images whose prediction is the label."""
+def evaluate(state: State, images: np.ndarray | Dataset, labels: np.ndarray | None = None, threads: int = 1) -> float:
+    """Fraction of images whose prediction is the label; see predictions_of. A data set brings its test part's labels."""
+    if isinstance(images, Dataset):
+        data = fitted_to(state, images)
+        images, labels = data.test_x, data.test_y
     return float(np.mean(predictions_of(state, images, threads) == labels))
 
 

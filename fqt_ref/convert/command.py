@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `fqt import` and `fqt export` do: files in, files out, and what there is to tell."""
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,23 @@ from fqt_ref.convert import load
 from fqt_ref.convert.assemble import Imported
 from fqt_ref.convert.head import replace_head
 from fqt_ref.convert.report import describe, table
+from fqt_ref.datasets.dataset import Dataset
+from fqt_ref.datasets.input_range import InputGrid
 from fqt_ref.errors import FqtError
 from fqt_ref.graph import WEIGHTED, Graph
+from fqt_ref.input_grid import check_trains, fitted, input_grid_for, on_grid, said, stated_grid
 from fqt_ref.kind import kind_of
 from fqt_ref.network import Network
 
+_log = logging.getLogger(__name__)
 CALIBRATION_SAMPLES = 256
 CALIBRATIONS = ("minmax", "percentile")
 
 
 @dataclass(frozen=True)
 class ImportSettings:
-    """How to import. percentile counts with calibration "percentile" only; input_scale, input_zero: what a byte of the data means.
+    """How to import. percentile counts with calibration "percentile" only; input_scale, input_zero: the network's input grid, of a source
+    that prescribes none; data_range: LO..HI, what the data's bytes mean.
 
     per_channel: grids of weights that the source does not prescribe; input_shape: see convert.load; classes: replace the head.
     """
@@ -42,6 +48,7 @@ class ImportSettings:
     input_shape: tuple[int, ...] | None = None
     input_scale: float | None = None
     input_zero: int = 0
+    data_range: str | None = None
 
 
 def is_quantized(graph: Graph) -> bool:
@@ -51,35 +58,49 @@ def is_quantized(graph: Graph) -> bool:
     return graph.input_grid is not None and all(n.output_grid for n in needed) and all(n.weight_grid for n in weighted)
 
 
-def samples_for(graph: Graph, settings: ImportSettings) -> tuple[np.ndarray, np.float32, int]:
-    """Calibration samples uint8[n, h, w, c], and the scale and zero point of their bytes.
+def input_grid_of(graph: Graph, settings: ImportSettings) -> InputGrid | None:
+    """The input grid that the source prescribes, or that --input-scale and --input-zero state for one that does not. Raises FqtError."""
+    if graph.input_grid is not None or settings.input_scale is None:
+        return stated_grid(graph)
+    grid = InputGrid(np.float32(settings.input_scale), settings.input_zero)
+    if not np.isfinite(grid.scale) or grid.scale < np.float32(2.0**-126) or not 0 <= grid.zero <= 255:
+        raise FqtError(f"an input scale of {settings.input_scale:g} and zero point of {grid.zero} are not possible: positive, and 0..255")
+    return grid
 
-    A quantized source knows what its input's bytes mean and needs no samples. Raises FqtError if samples are needed or do not fit.
-    """
-    h, w, c = graph.input_shape
+
+def load_samples(graph: Graph, settings: ImportSettings) -> Dataset | None:
+    """--data in the source's shape, as the file means it: real values or bytes; None without. Raises FqtError."""
     if settings.data is None:
-        if not is_quantized(graph):
-            raise FqtError(f"{settings.model} does not prescribe all ranges: add samples to measure them on, --data NAME")
-        samples = np.random.RandomState(settings.seed % 2**32).randint(0, 256, (8, h, w, c)).astype(np.uint8)
-        scale, zero = None, 0
-    else:
-        from fqt_ref.datasets import load as load_data
+        return None
+    from fqt_ref.datasets import load as load_data
 
-        data = load_data(settings.data, settings.data_dir)
-        samples, scale, zero = data.train_x[:CALIBRATION_SAMPLES], data.scale, data.zero
-        if samples.shape[1:] != (h, w, c):
-            raise FqtError(
-                f"data set {data.name} has samples of shape {samples.shape[1:]}, {settings.model} takes {(h, w, c)}: choose data that fits"
-            )
-    if settings.input_scale is not None:
-        scale, zero = np.float32(settings.input_scale), settings.input_zero
-        if not np.isfinite(scale) or scale < np.float32(2.0**-126) or not 0 <= zero <= 255:
-            raise FqtError(f"an input scale of {settings.input_scale:g} and zero point of {zero} are not possible: positive, and 0..255")
-    if graph.input_grid is not None:
-        scale, zero = graph.input_grid.scale[0], int(graph.input_grid.zero[0])
-    if scale is None:
-        raise FqtError(f"{settings.model} does not say what its input's bytes mean: add --data NAME or --input-scale")
-    return samples, np.float32(scale), int(zero)
+    data = load_data(settings.data, settings.data_dir, data_range=settings.data_range)
+    h, w, c = graph.input_shape
+    return said(fitted(data, (h, w, c), data.classes))
+
+
+def samples_for(graph: Graph, settings: ImportSettings) -> tuple[np.ndarray, np.float32, int]:
+    """Calibration samples uint8[n, h, w, c], and the scale and zero point of their bytes, the network's input grid.
+
+    A quantized source needs no samples. Raises FqtError if samples are needed or do not fit.
+    """
+    data, grid = load_samples(graph, settings), input_grid_of(graph, settings)
+    if not is_quantized(graph):
+        if data is None:
+            raise FqtError(f"{settings.model} does not prescribe all ranges: add samples to measure them on, --data NAME")
+        check_trains(data)
+    if grid is None:
+        if data is None:
+            raise FqtError(f"{settings.model} does not say what its input's bytes mean: add --data NAME or --input-scale")
+        grid = input_grid_for(data, settings.percentile if settings.calibration == "percentile" else 100.0)
+        if data.scale is not None and not data.stated:
+            _log.warning("fqt: data set %s: its bytes are read as real values %s; if %s takes 0..255, add --data-range 0..255",
+                         data.name, grid, settings.model)  # fmt: skip
+    if data is None or len(data.train_x) == 0:
+        samples = np.random.RandomState(settings.seed % 2**32).randint(0, 256, (8, *graph.input_shape)).astype(np.uint8)
+    else:
+        samples = said(on_grid(data, grid)).train_x[:CALIBRATION_SAMPLES]
+    return samples, *grid
 
 
 def import_model(settings: ImportSettings) -> tuple[dict[str, Any], list[str]]:

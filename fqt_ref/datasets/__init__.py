@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fqt_ref.datasets.arsc import load_arsc
+from fqt_ref.datasets.byte_range import with_range
 from fqt_ref.datasets.cifar10 import load_cifar10
 from fqt_ref.datasets.corrupted import CORRUPTED, corrupted_names, load_corrupted
 from fqt_ref.datasets.cwru import load_cwru
 from fqt_ref.datasets.dataset import Dataset
 from fqt_ref.datasets.digits import load_digits
 from fqt_ref.datasets.flowers102 import load_flowers102
+from fqt_ref.datasets.foreign_file import remedy_for
 from fqt_ref.datasets.hapt import load_hapt
 from fqt_ref.datasets.kkanji import load_kkanji
 from fqt_ref.datasets.load_named import load_named
@@ -38,20 +40,24 @@ def dataset_names() -> tuple[str, ...]:
     return ("digits", *NAMED_SETS, *_LOADERS, *corrupted_names())
 
 
-def load(name_or_path: str | Path, data_dir: str | Path | None = None, download: bool = True) -> Dataset:
+def load(name_or_path: str | Path, data_dir: str | Path | None = None, download: bool = True, data_range: str | None = None) -> Dataset:
     """Load a set by name (any case, '_' for '-'), or the user's own .npz file by path (see npz.py).
 
     data_dir: where a named set's files are, itself or in a subfolder of the set's name; then nothing else is
     searched. Without it: FQT_DATA_DIR, the system's folder, the download cache, then a download, unless
     download is False (of sets that can be downloaded; the message says where the others come from).
+    data_range: "LO..HI", what the bytes 0 and 255 mean.
 
     Raises FqtError: unknown name, set not found, damaged or unfit file, an optional package missing.
     """
-    text = str(name_or_path)
+    data = _loaded(str(name_or_path), None if data_dir is None else Path(data_dir), download)
+    return data if data_range is None else with_range(data, data_range)
+
+
+def _loaded(text: str, folder: Path | None, download: bool) -> Dataset:
     name = text.lower().replace("_", "-")
     if name == "digits":
         return load_digits()
-    folder = None if data_dir is None else Path(data_dir)
     if name in NAMED_SETS:
         return load_named(NAMED_SETS[name], folder, download)
     if name in _LOADERS:
@@ -59,6 +65,9 @@ def load(name_or_path: str | Path, data_dir: str | Path | None = None, download:
     if name in corrupted_names():
         return load_corrupted(name, folder, download)
     if os.path.exists(text):
+        remedy = remedy_for(Path(text))
+        if remedy is not None:
+            raise FqtError(f"{text}: {remedy}")
         return load_npz(Path(text))
     if text.lower().endswith(".npz"):
         raise FqtError(f"{text}: no such file; name an .npz file that exists")

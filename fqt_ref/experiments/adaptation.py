@@ -41,7 +41,7 @@ class Quantized(Continued):
 
         data = place.load(self.dataset, None, self.test_samples)
         network = quantize(graph_of_bytes(place.start), data, "uint8")
-        accuracy = evaluate(prepared_state(network), data.test_x, data.test_y)
+        accuracy = evaluate(prepared_state(network), data)
         return Outcome({"data": data.name, "test_samples": len(data.test_x), "test_accuracy": accuracy}, file_bytes(network))
 
 
@@ -122,7 +122,7 @@ class Adapt(Learning, Continued):
         network.tensors["error_scale"] = 0  # what the training before has found is void
         sizes = {"train_samples": len(data.train_x), "test_samples": len(data.test_x)}
         if self.epochs == 0:
-            return {**sizes, "test_accuracy": [evaluate(prepared_state(network), data.test_x, data.test_y)], "digest": ""}
+            return {**sizes, "test_accuracy": [evaluate(prepared_state(network), data)], "digest": ""}
         zeroth = None if self.estimate is None else self.estimate.config(network, self.training.batch_size)
         learnt = learn(network, data, self.training, self.seed, self.epochs, place, zeroth).result
         columns = {name: [epoch[name] for epoch in learnt["history"]] for name in ("test_accuracy", "loss")}

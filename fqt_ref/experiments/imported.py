@@ -13,8 +13,7 @@ from fqt_ref.experiments.description import Cell, Outcome
 from fqt_ref.experiments.learn import Learning, Rule, Training, learn
 from fqt_ref.experiments.place import Place
 from fqt_ref.experiments.scratch import Task
-
-CALIBRATION_SAMPLES = 256
+from fqt_ref.input_grid import calibration_of
 
 
 def enlarged(images: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
@@ -33,8 +32,10 @@ def enlarged(images: NDArray[np.uint8], height: int, width: int) -> NDArray[np.u
 
 def as_input(data: Dataset, shape: tuple[int, int, int]) -> Dataset:
     """The set with images as large as a network wants them. Raises FqtError for sets that are no colour images."""
-    if data.train_x.shape[3] != 3 or shape[2] != 3:
-        raise FqtError(f"data set {data.name} has samples of shape {data.train_x.shape[1:]}: a network for {shape} wants colour images")
+    if data.train_x.shape[3] != 3 or shape[2] != 3 or data.train_x.dtype != np.uint8:
+        raise FqtError(
+            f"data set {data.name} has samples of shape {data.train_x.shape[1:]}: a network for {shape} wants colour images (uint8)"
+        )
     height, width, _ = shape
     return replace(data, train_x=enlarged(data.train_x, height, width), test_x=enlarged(data.test_x, height, width))
 
@@ -65,9 +66,8 @@ class FineTune(Learning):
         data = place.load(self.data, self.samples, self.test_samples)
         graph = replace_head(load(place.model(self.model)).graph, data.classes)
         data = as_input(data, graph.input_shape)
-        scale, zero = (data.scale, data.zero) if graph.input_grid is None else (graph.input_grid.scale[0], int(graph.input_grid.zero[0]))
-        samples = data.train_x[:CALIBRATION_SAMPLES]
-        network = build_network(graph, self.config, samples, scale, zero, seed=self.seed, train_last=self.train_last)
+        samples, grid = calibration_of(data, graph)
+        network = build_network(graph, self.config, samples, *grid, seed=self.seed, train_last=self.train_last)
         return learn(network, data, self.training, self.seed, self.epochs, place)
 
 

@@ -8,6 +8,7 @@ from fqt_ref.experiments.accuracy import Accuracy
 from fqt_ref.experiments.description import Cell, Outcome, row_of
 from fqt_ref.experiments.learn import PAPER, Learning, Rule, Training, learn
 from fqt_ref.experiments.place import Place
+from fqt_ref.input_grid import calibration_of, for_new_network, said
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,12 @@ class Scratch(Learning):
         from fqt_ref.build import build_network
         from fqt_ref.models import describe_network
         from fqt_ref.models.describe import graph_of
-        from fqt_ref.training import CALIBRATION_SAMPLES, check_trains
 
-        data = place.load(self.data, self.samples, self.test_samples)
-        check_trains(data)
-        shape, samples = data.train_x.shape[1:], data.train_x[:CALIBRATION_SAMPLES]
+        data = said(for_new_network(place.load(self.data, self.samples, self.test_samples)))
+        shape = data.train_x.shape[1:]
         graph = graph_of(self.network, describe_network(self.network, shape, data.classes), shape)
-        network = build_network(graph, self.config, samples, data.scale, data.zero, self.seed, per_channel=bool(self.per_channel))
+        samples, grid = calibration_of(data, graph)
+        network = build_network(graph, self.config, samples, *grid, self.seed, per_channel=bool(self.per_channel))
         return learn(network, data, self.training, self.seed, self.epochs, place, keep=self.keeps)
 
 

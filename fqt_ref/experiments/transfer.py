@@ -11,6 +11,7 @@ from fqt_ref.experiments.description import Cell, Continued, Outcome, Run, row_o
 from fqt_ref.experiments.learn import PAPER, Learning, Training, learn
 from fqt_ref.experiments.place import Place
 from fqt_ref.graph import Graph
+from fqt_ref.input_grid import for_new_network, said
 from fqt_ref.transfer.settings import Settings
 
 NETWORK, TAIL = "mbednet", 5  # the paper's network, and how many of its last layers are trained
@@ -64,7 +65,7 @@ class Pretrain(Run):
         return self.data
 
     def perform(self, place: Place) -> Outcome:
-        data = place.load(self.data)  # without it nobody need install PyTorch
+        data = said(for_new_network(place.load(self.data)))  # without it nobody need install PyTorch
         require_one_thread()
         from fqt_ref.models import describe_network
         from fqt_ref.models.describe import graph_of
@@ -142,7 +143,7 @@ class Retrain(Learning, Continued):
         data = place.load(self.dataset, self.samples, self.test_samples)
         graph = graph_of_bytes(place.start)
         network = quantize(graph, data, self.config)
-        before = evaluate(prepared_state(network), data.test_x, data.test_y)
+        before = evaluate(prepared_state(network), data)
         begun = reset_last(network, self.reset, self.seed)
         sizes: dict[str, Any] = {"quantized_test_accuracy": before, "parameters": figures(graph).parameters}
         return learn(begun, data, self.training, self.seed, self.epochs, place, **sizes)

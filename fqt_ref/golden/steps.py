@@ -12,12 +12,13 @@ from fqt_ref import zeroth_order as zo
 from fqt_ref.build import build_network
 from fqt_ref.datasets import load
 from fqt_ref.golden.format import Case
+from fqt_ref.input_grid import calibration_of
 from fqt_ref.models.describe import graph_of
 from fqt_ref.models.digits_graph import digits_graph
 from fqt_ref.network import Network
 from fqt_ref.optimizers.names import HYSTERESIS, LOSS
 from fqt_ref.state import state_checksum, trace, trace_bytes, update_is_due, zeroth_trace
-from fqt_ref.training import CALIBRATION_SAMPLES, flat, fresh_network, prepared_state
+from fqt_ref.training import flat, fresh_network, prepared_state
 from fqt_ref.training_plan import plan_network
 
 CONFIGS = ("uint8", "mixed", "float32")
@@ -203,8 +204,8 @@ def option_cases() -> Iterator[tuple[str, Case]]:
 def graph_network(data, config: str, train_last: int | None, per_channel: bool) -> Network:
     """A residual network with every operator; with train_last 3 the first trained layer lies inside the residual block."""
     graph = graph_of("digits-graph", digits_graph(data.train_x.shape[1:], data.classes), data.train_x.shape[1:])
-    samples = data.train_x[:CALIBRATION_SAMPLES]
-    return build_network(graph, config, samples, data.scale, data.zero, 3, train_last, per_channel=per_channel)
+    samples, grid = calibration_of(data, graph)
+    return build_network(graph, config, samples, *grid, 3, train_last, per_channel=per_channel)
 
 
 def graph_case(data, config: str, train_last: int | None, per_channel: bool) -> Case:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a batch of bytes goes through before it trains: mirrored, moved, cut to a window. Import late: needs the extra torch."""
+"""What a batch of samples goes through before it trains: mirrored, moved, cut to a window. Import late: needs the extra torch."""
 
 from dataclasses import dataclass
 
@@ -39,7 +39,7 @@ def augmentation(name: str, shape: tuple[int, int, int]) -> Augmentation:
 
 
 def augmented(x: Tensor, how: Augmentation, fill: int, window: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """A batch uint8[n, h, w, c] moved, mirrored and cut: uint8[n, *window, c]. Positions of a window smaller than the image are random."""
+    """A batch [n, h, w, c] moved, mirrored and cut: [n, *window, c]. Positions of a window smaller than the image are random."""
     n, h, w, c = x.shape
     if how.shift == (0, 0) and window == (h, w) and not how.flip:
         return x
@@ -51,6 +51,6 @@ def augmented(x: Tensor, how: Augmentation, fill: int, window: tuple[int, int], 
     if how.flip:
         mirrored = torch.rand(n, 1, generator=generator) < 0.5
         columns = torch.where(mirrored, columns.flip(1), columns)
-    padded = torch.full((n, h + 2 * how.shift[0], w + 2 * how.shift[1], c), fill, dtype=torch.uint8)
+    padded = torch.full((n, h + 2 * how.shift[0], w + 2 * how.shift[1], c), fill, dtype=x.dtype)
     padded[:, how.shift[0] : how.shift[0] + h, how.shift[1] : how.shift[1] + w] = x
     return padded[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]

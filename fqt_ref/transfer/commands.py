@@ -8,7 +8,7 @@ import click
 
 from fqt_ref import MAX_CLASSES
 from fqt_ref.errors import FqtError
-from fqt_ref.terminal import FILE, data_dir_option, json_option, options, say_if_slow, show, training_options
+from fqt_ref.terminal import FILE, data_options, json_option, options, say_if_slow, show, training_options
 
 data_option = click.option("--data", required=True, help="A data set's name, or an .npz file of your own.")
 checkpoint_option = click.option("--checkpoint", type=FILE, help="Kept after each epoch [default: the output with .checkpoint].")
@@ -76,23 +76,24 @@ def network(name, shape, classes, as_json) -> None:
 
 @click.command()
 @data_option
-@data_dir_option
+@data_options
 @click.option("--network", "name", default="mbednet", show_default=True, help="A network's name.")
 @click.option("--from", "source", type=FILE, help="Start from this float32 network's weights wherever shapes agree (.npz).")
 @settings_options(20, 0.1)
 @checkpoint_option
 @click.option("-o", "--output", type=FILE, required=True, help="float32 network to write (.npz).")
 @json_option
-def pretrain(data, data_dir, name, source, threads, checkpoint, output, as_json, **settings) -> None:
+def pretrain(data, data_dir, data_range, name, source, threads, checkpoint, output, as_json, **settings) -> None:
     """Train a float32 network in PyTorch (extra: torch). Ctrl-C stops; the same command goes on where it stopped."""
     from fqt_ref.datasets import load
+    from fqt_ref.input_grid import for_new_network, said
     from fqt_ref.transfer import steps
     from fqt_ref.transfer.settings import Settings, check
 
     chosen = Settings(**settings)
     check(chosen)
     steps.one_thread_or(threads)
-    samples = load(data, data_dir)
+    samples = said(for_new_network(load(data, data_dir, data_range=data_range)))
     graph = described(name, samples.train_x.shape[1:], samples.classes)
     result = steps.pretrain(graph, samples, chosen, output, source, checkpoint or steps.checkpoint_of(output))
     show(as_json, result, lambda: [f"{output}: test accuracy {result['test_accuracy']:.4f}"])
@@ -101,14 +102,14 @@ def pretrain(data, data_dir, name, source, threads, checkpoint, output, as_json,
 @click.command()
 @click.argument("source", type=FILE)
 @data_option
-@data_dir_option
+@data_options
 @click.option("--share", default=0.5, show_default=True, help="Share of the channels that goes, of every layer (in fours).")
 @click.option("--last", type=int, help="Prune only channels that the last N layers with weights make.")
 @settings_options(10, 0.02)
 @checkpoint_option
 @click.option("-o", "--output", type=FILE, required=True, help="Pruned float32 network to write (.npz).")
 @json_option
-def prune(source, data, data_dir, share, last, threads, checkpoint, output, as_json, **settings) -> None:
+def prune(source, data, data_dir, data_range, share, last, threads, checkpoint, output, as_json, **settings) -> None:
     """Prune a network's channels gradually by their L1 norm, fine-tuned in PyTorch (extra: torch). Stops and goes on as pretrain."""
     from fqt_ref.datasets import load
     from fqt_ref.transfer import steps
@@ -117,7 +118,9 @@ def prune(source, data, data_dir, share, last, threads, checkpoint, output, as_j
     chosen = Settings(**settings)
     check(chosen)
     steps.one_thread_or(threads)
-    result = steps.prune(source, load(data, data_dir), chosen, output, share, last, checkpoint or steps.checkpoint_of(output))
+    result = steps.prune(
+        source, load(data, data_dir, data_range=data_range), chosen, output, share, last, checkpoint or steps.checkpoint_of(output)
+    )
     changes = ", ".join(f"{key} {old} -> {result['after'][key]}" for key, old in result["before"].items())
     show(as_json, result, lambda: [f"{output}: test accuracy {result['test_accuracy']:.4f}; {changes}"])
 
@@ -125,12 +128,12 @@ def prune(source, data, data_dir, share, last, threads, checkpoint, output, as_j
 @click.command()
 @click.argument("source", type=FILE)
 @data_option
-@data_dir_option
+@data_options
 @click.option("--config", default="uint8", show_default=True, help="uint8, mixed (float32 head) or float32.")
 @quantize_options
 @click.option("-o", "--output", type=FILE, required=True, help="Model file to write.")
 @json_option
-def quantize(source, data, data_dir, config, percentile, per_channel, output, as_json) -> None:
+def quantize(source, data, data_dir, data_range, config, percentile, per_channel, output, as_json) -> None:
     """Post-training quantization: a float32 network (.npz) as a model file, with ranges from training samples."""
     from fqt_ref import model_file
     from fqt_ref.datasets import load
@@ -138,11 +141,11 @@ def quantize(source, data, data_dir, config, percentile, per_channel, output, as
     from fqt_ref.transfer import graph_file, steps
 
     graph, notes = graph_file.read(source)
-    samples = load(data, data_dir)
+    samples = load(data, data_dir, data_range=data_range)
     say_if_slow()
     made = steps.quantize(graph, samples, config, percentile, per_channel)
     model_file.write(output, made)
-    accuracy = evaluate(prepared_state(made), samples.test_x, samples.test_y)
+    accuracy = evaluate(prepared_state(made), samples)
     result = {"model": str(output), "network": made.name, "data": samples.name, "config": config, "test_accuracy": accuracy,
               "float32_test_accuracy": notes.get("test_accuracy")}  # fmt: skip
     show(as_json, result, lambda: [f"{output}: test accuracy {accuracy:.4f} (float32 {result['float32_test_accuracy']})"])
@@ -151,13 +154,13 @@ def quantize(source, data, data_dir, config, percentile, per_channel, output, as
 @click.command()
 @click.argument("model", type=FILE)
 @data_option
-@data_dir_option
+@data_options
 @retrain_options
 @click.option("--seed", default=0, show_default=True)
 @click.option("--plot", type=FILE, help="Draw loss and accuracy into this PNG (extra: plot).")
 @click.option("-o", "--output", type=FILE, required=True, help="Model file to write.")
 @json_option
-def retrain(model, data, data_dir, reset_last, epochs, training, seed, plot, output, as_json) -> None:
+def retrain(model, data, data_dir, data_range, reset_last, epochs, training, seed, plot, output, as_json) -> None:
     """Reset a model file's last layers to random values and train them anew, as on the device. Ctrl-C keeps what was learnt.
 
     The device has standardized-sgd alone; a model file holds no momentum.
@@ -175,7 +178,7 @@ def retrain(model, data, data_dir, reset_last, epochs, training, seed, plot, out
 
         require_matplotlib()
     start = model_file.read(model)
-    samples = load(data, data_dir)
+    samples = load(data, data_dir, data_range=data_range)
     model_file.check_batch(start, settings.batch_size)
     say_if_slow()
     result, trained = steps.retrain(start, samples, settings, epochs, reset_last, seed)
@@ -190,7 +193,7 @@ def retrain(model, data, data_dir, reset_last, epochs, training, seed, plot, out
 
 @click.command()
 @data_option
-@data_dir_option
+@data_options
 @click.option("--from", "source", type=FILE, help="Start from this float32 network (.npz) instead of pretraining one.")
 @click.option("--network", "name", default="mbednet", show_default=True, help="Network to pretrain.")
 @click.option("--pretrain-epochs", default=20, show_default=True)
@@ -204,8 +207,8 @@ def retrain(model, data, data_dir, reset_last, epochs, training, seed, plot, out
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of models, results, plots.")
 @json_option
 def transfer(
-    data, data_dir, source, name, pretrain_epochs, pretrain_rate, share, prune_epochs, configs, runs, percentile, per_channel, reset_last,
-    epochs, training, output, as_json,
+    data, data_dir, data_range, source, name, pretrain_epochs, pretrain_rate, share, prune_epochs, configs, runs, percentile, per_channel,
+    reset_last, epochs, training, output, as_json,
 ) -> None:  # fmt: skip
     """The paper's transfer learning, all of it: pretrain, prune, quantize, reset the last layers, retrain; in several configurations.
 
@@ -214,6 +217,7 @@ def transfer(
     from importlib.util import find_spec
 
     from fqt_ref.datasets import load
+    from fqt_ref.input_grid import for_new_network, said
     from fqt_ref.train_step import train_config
     from fqt_ref.training import check_run
     from fqt_ref.transfer import graph_file, steps
@@ -224,7 +228,7 @@ def transfer(
         return train_config(**training, seed=seed)
 
     check_run(settings(0), epochs)
-    samples = load(data, data_dir)
+    samples = said(for_new_network(load(data, data_dir, data_range=data_range)))
     if source is None:
         source, chosen = output / "pretrained.npz", Settings(epochs=pretrain_epochs, learning_rate=pretrain_rate)
         if not source.exists():

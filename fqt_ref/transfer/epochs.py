@@ -45,8 +45,13 @@ def new_optimizer(module: GraphModule, settings: Settings) -> torch.optim.Optimi
 
 
 def real_values(x: Tensor, data: Dataset) -> Tensor:
-    """Bytes as float32 real values: scale * (byte - zero)."""
-    return (x.float() - float(data.zero)) * float(data.scale)
+    """Samples of a data set as float32 real values: bytes are scale * (byte - zero)."""
+    return x if data.scale is None else (x.float() - float(data.zero)) * float(data.scale)
+
+
+def fill_of(data: Dataset) -> int:
+    """What stands for 0 in a data set's samples: a byte, or the value itself."""
+    return 0 if data.scale is None else min(max(round(data.zero), 0), 255)
 
 
 def first_samples(data: Dataset, count: int = 512) -> Tensor:
@@ -77,7 +82,7 @@ def train_epoch(
         for group in optimizer.param_groups:
             group["lr"] = rate
         chosen = order[batch * batch_size : (batch + 1) * batch_size]
-        x = augmented(torch.from_numpy(data.train_x[chosen]), how, data.zero, (window[0], window[1]), generator)
+        x = augmented(torch.from_numpy(data.train_x[chosen]), how, fill_of(data), (window[0], window[1]), generator)
         y = torch.from_numpy(np.array(data.train_y[chosen], np.int64))
         logits = module(real_values(x, data))
         loss = cross_entropy(logits, y, label_smoothing=settings.label_smoothing)
@@ -93,7 +98,7 @@ def train_epoch(
 
 
 def logits_of(module: GraphModule, images: np.ndarray, data: Dataset) -> np.ndarray:
-    """Logits float32[n, classes] in evaluation mode of bytes uint8[n, h, w, c]; the data set says what a byte means."""
+    """Logits float32[n, classes] in evaluation mode of samples [n, h, w, c] of a data set, which says what a byte means."""
     module.eval()
     with torch.no_grad():
         pieces = [

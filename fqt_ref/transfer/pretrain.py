@@ -10,6 +10,7 @@ from typing import Any
 from fqt_ref.datasets import Dataset
 from fqt_ref.errors import FqtError
 from fqt_ref.graph import Graph
+from fqt_ref.input_grid import fitted, said
 from fqt_ref.training import Epoch
 from fqt_ref.transfer import checkpoint
 from fqt_ref.transfer.epochs import Advance, accuracy_of, new_optimizer, silent, train_epoch
@@ -19,15 +20,12 @@ from fqt_ref.transfer.torch_module import GraphModule, channels_last
 SHOWN = 1000  # test samples on the way, the first ones; the last epoch is evaluated on all
 
 
-def check_data(graph: Graph, data: Dataset) -> None:
-    """Raises FqtError if the network does not take the data set's samples or does not know its classes."""
-    shape, wanted, classes = tuple(data.train_x.shape[1:]), tuple(graph.input_shape), graph.shape(len(graph.nodes))[2]
-    if shape != wanted:
-        raise FqtError(f"data set {data.name} has samples of shape {shape}, network {graph.name} takes {wanted}: choose data that fits")
-    if data.classes > classes:
-        raise FqtError(f"data set {data.name} has {data.classes} classes, network {graph.name} knows {classes}: choose data that fits")
+def data_for(graph: Graph, data: Dataset) -> Dataset:
+    """The data set in the network's shape, values as they are. Raises FqtError: samples or classes that the network does not take."""
     if len(data.train_x) < 2:
         raise FqtError(f"data set {data.name} has {len(data.train_x)} training samples: batch norm needs two")
+    h, w, c = graph.input_shape
+    return said(fitted(data, (h, w, c), graph.shape(len(graph.nodes))[2]))
 
 
 def pretrain(
@@ -41,7 +39,7 @@ def pretrain(
     Raises FqtError: settings, data or checkpoint that do not fit, a loss that is not finite.
     """
     check(settings)
-    check_data(module.graph, data)
+    data = data_for(module.graph, data)
     channels_last(module)
     optimizer = new_optimizer(module, settings)
     identity: dict[str, Any] = {"network": module.graph.name, "data": data.name, "samples": len(data.train_x), **asdict(settings)}

@@ -23,7 +23,7 @@ from fqt_ref.training import Epoch
 from fqt_ref.transfer import checkpoint
 from fqt_ref.transfer.channel_groups import channel_groups, producers, prunable_groups
 from fqt_ref.transfer.epochs import Advance, accuracy_of, new_optimizer, silent, train_epoch
-from fqt_ref.transfer.pretrain import SHOWN, check_data
+from fqt_ref.transfer.pretrain import SHOWN, data_for
 from fqt_ref.transfer.settings import Settings, check
 from fqt_ref.transfer.torch_module import GraphModule, channels_last, folded
 
@@ -119,7 +119,7 @@ def prune(
     of pretrain, as are the errors.
     """
     check(settings)
-    check_data(module.graph, data)
+    data = data_for(module.graph, data)
     if not 0 <= share < 1:
         raise FqtError(f"share {share} of channels to prune is not in 0..1 (less than 1)")
     original = module.graph

@@ -10,11 +10,12 @@ from typing import Any
 from fqt_ref.datasets import Dataset
 from fqt_ref.errors import FqtError
 from fqt_ref.graph import Graph
+from fqt_ref.input_grid import calibration_of, fitted_to
 from fqt_ref.kind import TRAINING, check_classifier
 from fqt_ref.models.figures import figures
 from fqt_ref.network import Network, network_of
 from fqt_ref.terminal import progress, say
-from fqt_ref.training import CALIBRATION_SAMPLES, Epoch, check_fits, check_trains, evaluate, prepared_state, train_epochs
+from fqt_ref.training import Epoch, evaluate, prepared_state, train_epochs
 from fqt_ref.transfer import graph_file
 from fqt_ref.transfer.settings import Settings
 
@@ -56,11 +57,11 @@ def pretrain(graph: Graph, data: Dataset, settings: Settings, output: Path, sour
     from fqt_ref.transfer.adopt import adopted
     from fqt_ref.transfer.batch_norm import with_batch_norm
     from fqt_ref.transfer.epochs import first_samples
-    from fqt_ref.transfer.pretrain import check_data
+    from fqt_ref.transfer.pretrain import data_for
     from fqt_ref.transfer.pretrain import pretrain as run
     from fqt_ref.transfer.torch_module import to_graph, to_module
 
-    check_data(graph, data)
+    data = data_for(graph, data)
     module = to_module(graph, settings.seed)
     if source is not None:
         start, layers = adopted(graph, graph_file.read(source)[0])
@@ -81,12 +82,12 @@ def prune(source: Path, data: Dataset, settings: Settings, output: Path, share: 
     """Prune the network of a file gradually, fine-tuning in PyTorch, and write it."""
     from fqt_ref.transfer.batch_norm import with_batch_norm
     from fqt_ref.transfer.epochs import first_samples
-    from fqt_ref.transfer.pretrain import check_data
+    from fqt_ref.transfer.pretrain import data_for
     from fqt_ref.transfer.prune import prune as run
     from fqt_ref.transfer.torch_module import to_graph
 
     before, notes = graph_file.read(source)
-    check_data(before, data)
+    data = data_for(before, data)
     module = start = with_batch_norm(before, first_samples(data))
     history: list[Result] = []
     with resumable(checkpoint, history), progress("pruning", settings.epochs * len(data.train_x)) as advance:
@@ -105,9 +106,8 @@ def quantize(graph: Graph, data: Dataset, config: str, percentile: float = 100.0
     """Post-training quantization: the graph's network in a configuration, ranges from the first training samples."""
     from fqt_ref.build import build_network
 
-    check_trains(data)
-    samples = data.train_x[:CALIBRATION_SAMPLES]
-    return build_network(graph, config, samples, data.scale, data.zero, percentile=percentile, per_channel=per_channel)
+    samples, grid = calibration_of(data, graph, percentile)
+    return build_network(graph, config, samples, *grid, percentile=percentile, per_channel=per_channel)
 
 
 def retrain(
@@ -120,8 +120,8 @@ def retrain(
     from fqt_ref.transfer.reset import reset_last
 
     check_classifier(network, TRAINING)
-    check_fits(network, data)
-    before = evaluate(prepared_state(network), data.test_x, data.test_y)
+    data = fitted_to(network, data)
+    before = evaluate(prepared_state(network), data)
     start = reset_last(network, reset, seed)
     say(f"test accuracy {before:.4f}; reset the last {reset} layers")
     trained, history, stopped = start, [], False
