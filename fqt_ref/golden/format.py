@@ -114,3 +114,10 @@ def case_spans(data: bytes) -> list[tuple[str, int, int]]:
         spans.append((name, at, at + size))
         at += size
     return spans
+
+
+def arrays_of(data: bytes, first: int) -> tuple[int, list[np.ndarray]]:
+    """Kind and arrays, flat, of the case that begins at byte `first` of a golden file."""
+    _, kind, count, _ = np.frombuffer(data, "<u4", 4, first)
+    table = np.frombuffer(data, "<u4", 3 * count, first + 64).reshape(count, 3)
+    return int(kind), [np.frombuffer(data, TYPES[int(code)], n, first + at) for code, n, at in table]

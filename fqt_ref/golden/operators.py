@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Golden cases of single operators and of the update rule: ordinary shapes, edges, and values at the ends of their ranges."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -134,24 +134,29 @@ def range_cases(rng) -> Iterator[Case]:
         yield Case("update_range", f"act {act}, {lo_batch}..{hi_batch}", inputs, [np.array(result[:3], F32), np.array([result[3]], I32)])
 
 
-def operator_files() -> dict[str, list[Case]]:
-    """Golden cases by file name, from fixed seeds."""
+def generators() -> dict[str, Callable[[], Iterator[Case]]]:
+    """What makes the cases of each file, from fixed seeds."""
 
     def rng(seed):
         return np.random.RandomState(seed)  # its stream is frozen in all versions of NumPy
 
     return {
-        "arithmetic": list(arithmetic_cases(rng(1))),
-        "conv2d": list(weighted_cases("conv2d", rng(2))),
-        "linear": list(weighted_cases("linear", rng(3))),
-        "max_pool2d": list(pool_cases(rng(4))),
-        "dequantize": list(border_cases(rng(5))),
-        "softmax_cross_entropy": list(softmax_cases(rng(6))),
-        "sparse_update": list(sparse_cases(rng(7))),
-        "standardized_sgd": list(update_cases(rng(8))),
-        "ranges": list(range_cases(rng(9))),
-        "depthwise_conv2d": list(weighted_cases("depthwise_conv2d", rng(10))),
-        "avg_pool2d": list(average_cases(rng(11))),
-        "add": list(add_cases(rng(12))),
-        "hard_swish": list(hard_swish_cases(rng(13))),
+        "arithmetic": lambda: arithmetic_cases(rng(1)),
+        "conv2d": lambda: weighted_cases("conv2d", rng(2)),
+        "linear": lambda: weighted_cases("linear", rng(3)),
+        "max_pool2d": lambda: pool_cases(rng(4)),
+        "dequantize": lambda: border_cases(rng(5)),
+        "softmax_cross_entropy": lambda: softmax_cases(rng(6)),
+        "sparse_update": lambda: sparse_cases(rng(7)),
+        "standardized_sgd": lambda: update_cases(rng(8)),
+        "ranges": lambda: range_cases(rng(9)),
+        "depthwise_conv2d": lambda: weighted_cases("depthwise_conv2d", rng(10)),
+        "avg_pool2d": lambda: average_cases(rng(11)),
+        "add": lambda: add_cases(rng(12)),
+        "hard_swish": lambda: hard_swish_cases(rng(13)),
     }
+
+
+def operator_files() -> dict[str, list[Case]]:
+    """Golden cases by file name."""
+    return {name: list(make()) for name, make in generators().items()}
