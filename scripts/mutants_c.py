@@ -25,7 +25,9 @@ SWAPS = {
     "+=": ("-=", "="), "-=": ("+=", "="), "|=": ("&=", "="), "&=": ("|=",), "<<=": (">>=",), ">>=": ("<<=",), "*=": ("+=",),
     "?": ("&& 0 ?", "|| 1 ?"),
 }  # fmt: skip
-NOT_CODE = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|^[ \t]*#(?:\\\n|[^\n])*|_Static_assert\([^;]*;', re.S | re.M)
+NOT_CODE = re.compile(
+    r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|^[ \t]*#(?:\\\n|[^\n])*|_Static_assert\([^;]*;', re.S | re.M
+)
 BINARY = re.compile(r"(?<= )(" + "|".join(re.escape(op) for op in sorted(SWAPS, key=len, reverse=True)) + r")(?= |\n)")
 NUMBER = re.compile(r"(?<![\w.])(0x[0-9a-fA-F]+|\d+)([uUlL]*)(?![\w.])")
 REAL = re.compile(r"(?<![\w.])(\d+\.\d*|0x1p[+-]\d+)(f?)(?![\w.])")

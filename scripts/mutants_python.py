@@ -168,9 +168,7 @@ def equals_golden(file: Path) -> bool:
     checks = operator_checks()
     if file.stem in checks:
         spans = case_spans(data)
-        return all(
-            case_bytes(case) == data[first:end] for case, (_, first, end) in zip(checks[file.stem](), spans, strict=True)
-        )
+        return all(case_bytes(case) == data[first:end] for case, (_, first, end) in zip(checks[file.stem](), spans, strict=True))
     from fqt_ref.golden.replay import replayed
 
     return replayed(data)
@@ -200,7 +198,7 @@ def child(name: str, source: str, first: str, report) -> None:
     numpy.seterr(all="ignore")
     folder = ROOT / "golden"
     files = sorted(folder.glob("*.fqg"), key=lambda path: path.stat().st_size)
-    order = sorted((f for f in files if plain_enough(f)), key=lambda f: (str(f) != first and f.stem != first))
+    order = sorted((f for f in files if plain_enough(f)), key=lambda f: str(f) != first and f.stem != first)
     for file in order:
         os.write(report, f"{file}\n".encode())
         signal.alarm(SLOWEST)

@@ -12,8 +12,9 @@ import pytest
 from fqt_ref import golden
 from fqt_ref.build import build_network
 from fqt_ref.errors import FqtError
-from fqt_ref.golden import operators, steps
+from fqt_ref.golden import operators, steps, tiny
 from fqt_ref.golden.format import CODES, Case
+from fqt_ref.golden.replay import replayed
 from fqt_ref.models import Add, AvgPool2d, Conv2d, DepthwiseConv2d, Linear, MaxPool2d
 from fqt_ref.models.describe import graph_of
 
@@ -72,6 +73,22 @@ def test_training_steps_equal_slow_twin(traces, index):
 
 def test_every_trace_is_replayed(traces):
     assert len(traces) == 18
+
+
+@pytest.mark.parametrize("index", range(16))
+def test_tiny_networks_equal_slow_twin(index):
+    """As plain Python, too, where there is no compiler (NUMBA_DISABLE_JIT=1)."""
+    case = [*tiny.trace_cases(), *tiny.zeroth_cases()][index]
+    make = naive.zeroth_trainer_of if case.kind == "zeroth_trace" else naive.trainer_of
+    assert naive.trace_of(make(case.inputs), case.inputs) == case.expected[0].tobytes(), case.name
+
+
+@pytest.mark.parametrize("name", ["tiny", "train_step_small", "model_errors"])
+def test_engine_replays_files(name):
+    """From what a file holds alone, without what it was made from."""
+    data = (golden.DEFAULT_DIR / f"{name}.fqg").read_bytes()
+    assert replayed(data)
+    assert not replayed(data[:-1] + bytes([data[-1] ^ 1]))
 
 
 def plain_case(description: list, shape: tuple[int, int, int], config: str, per_channel: bool = False) -> Case:

@@ -12,7 +12,7 @@ from fqt_ref.golden.format import VERSION, case_spans, file_bytes
 
 MANIFEST = "manifest.json"
 DEFAULT_DIR = Path(__file__).resolve().parents[2] / "golden"
-FILES = 32  # that generate() makes beside the manifest
+FILES = 33  # that generate() makes beside the manifest
 
 
 def generate(advance: Callable[[str], None] = lambda name: None) -> dict[str, bytes]:

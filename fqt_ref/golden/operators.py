@@ -2,10 +2,12 @@
 """Golden cases of single operators and of the update rule: ordinary shapes, edges, and values at the ends of their ranges."""
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 import numpy as np
 
 from fqt_ref.arithmetic import NEAREST, log2_q16, random_key, random_word, requantize, requantizer, rescale
+from fqt_ref.golden import edges
 from fqt_ref.golden.format import Case
 from fqt_ref.golden.plain import add_cases, average_cases, border_cases, hard_swish_cases, pool_cases
 from fqt_ref.golden.values import errors, floats
@@ -141,19 +143,19 @@ def generators() -> dict[str, Callable[[], Iterator[Case]]]:
         return np.random.RandomState(seed)  # its stream is frozen in all versions of NumPy
 
     return {
-        "arithmetic": lambda: arithmetic_cases(rng(1)),
+        "arithmetic": lambda: chain(arithmetic_cases(rng(1)), edges.arithmetic_edges()),
         "conv2d": lambda: weighted_cases("conv2d", rng(2)),
         "linear": lambda: weighted_cases("linear", rng(3)),
-        "max_pool2d": lambda: pool_cases(rng(4)),
-        "dequantize": lambda: border_cases(rng(5)),
-        "softmax_cross_entropy": lambda: softmax_cases(rng(6)),
-        "sparse_update": lambda: sparse_cases(rng(7)),
-        "standardized_sgd": lambda: update_cases(rng(8)),
-        "ranges": lambda: range_cases(rng(9)),
+        "max_pool2d": lambda: chain(pool_cases(rng(4)), edges.pool_edges()),
+        "dequantize": lambda: chain(border_cases(rng(5)), edges.border_edges()),
+        "softmax_cross_entropy": lambda: chain(softmax_cases(rng(6)), edges.softmax_edges()),
+        "sparse_update": lambda: chain(sparse_cases(rng(7)), edges.sparse_edges()),
+        "standardized_sgd": lambda: chain(update_cases(rng(8)), edges.update_edges()),
+        "ranges": lambda: chain(range_cases(rng(9)), edges.range_edges()),
         "depthwise_conv2d": lambda: weighted_cases("depthwise_conv2d", rng(10)),
         "avg_pool2d": lambda: average_cases(rng(11)),
-        "add": lambda: add_cases(rng(12)),
-        "hard_swish": lambda: hard_swish_cases(rng(13)),
+        "add": lambda: chain(add_cases(rng(12)), edges.add_edges()),
+        "hard_swish": lambda: chain(hard_swish_cases(rng(13)), edges.hard_swish_edges()),
     }
 
 
