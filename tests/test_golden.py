@@ -75,10 +75,14 @@ def test_every_trace_is_replayed(traces):
     assert len(traces) == 18
 
 
+@pytest.fixture(scope="module")
+def tiny_cases():
+    return [*tiny.trace_cases(), *tiny.zeroth_cases()]
+
+
 @pytest.mark.parametrize("index", range(16))
-def test_tiny_networks_equal_slow_twin(index):
-    """As plain Python, too, where there is no compiler (NUMBA_DISABLE_JIT=1)."""
-    case = [*tiny.trace_cases(), *tiny.zeroth_cases()][index]
+def test_tiny_networks_equal_slow_twin(tiny_cases, index):
+    case = tiny_cases[index]
     make = naive.zeroth_trainer_of if case.kind == "zeroth_trace" else naive.trainer_of
     assert naive.trace_of(make(case.inputs), case.inputs) == case.expected[0].tobytes(), case.name
 

@@ -168,8 +168,8 @@ def update_edges() -> Iterator[Case]:
         after_w, after_b = w_f.copy(), b_f.copy()
         standardized_sgd.update_f32(F32(lr), batch, after_w, after_b, g, gb_f, chosen)
         yield Case("update_f32", name, [ints(out, n, batch), reals(lr), w_f, b_f, g, gb_f, chosen], [after_w, after_b])
-    top = 2**30 - 1
-    bias, gradient = ints(top, -top, top, -top, 0, 5, -5, top - 1), ints(-(2**20), 2**20, 2**20, -(2**20), 1, -1, 3, -3)
+    most = 2**30 - 1
+    bias, gradient = ints(most, -most, most, -most, 0, 5, -5, most - 1), ints(-(2**20), 2**20, 2**20, -(2**20), 1, -1, 3, -3)
     for batch, scale, lr in ((3, 0.5, 0.7), (1, 2.0**-20, 0.5), (2, 1e3, 1e3)):
         after = bias.copy()
         standardized_sgd.update_bias_u8(F32(scale), F32(lr), batch, after, gradient)

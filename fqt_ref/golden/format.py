@@ -8,7 +8,7 @@ import numpy as np
 
 MAGIC = b"FQG1"
 VERSION = 1
-TYPES = {1: np.dtype("u1"), 2: np.dtype("i1"), 3: np.dtype("<i4"), 4: np.dtype("<u4"), 5: np.dtype("<f4")}
+TYPES: dict[int, np.dtype] = {1: np.dtype("u1"), 2: np.dtype("i1"), 3: np.dtype("<i4"), 4: np.dtype("<u4"), 5: np.dtype("<f4")}
 CODES = {dtype: code for code, dtype in TYPES.items()}
 
 KINDS = {
@@ -120,4 +120,4 @@ def arrays_of(data: bytes, first: int) -> tuple[int, list[np.ndarray]]:
     """Kind and arrays, flat, of the case that begins at byte `first` of a golden file."""
     _, kind, count, _ = np.frombuffer(data, "<u4", 4, first)
     table = np.frombuffer(data, "<u4", 3 * count, first + 64).reshape(count, 3)
-    return int(kind), [np.frombuffer(data, TYPES[int(code)], n, first + at) for code, n, at in table]
+    return int(kind), [np.frombuffer(data, TYPES[int(code)], int(n), first + int(at)) for code, n, at in table]

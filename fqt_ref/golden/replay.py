@@ -28,7 +28,7 @@ def replayed_case(name: str, arrays: list[np.ndarray]) -> Case:
         return Case(name, "", arrays[:1], [np.array([steps.error_of(arrays[0].tobytes())], np.int32)])
     network, config, *data = run_of(arrays)
     if name.startswith("zeroth"):
-        zeroth = zo.ZerothConfig(*map(int, arrays[5]))
+        zeroth = zo.ZerothConfig(*arrays[5].tolist())
         make: Callable = steps.zeroth_trace_case if name == "zeroth_trace" else steps.zeroth_trajectory_case
         return make("", network, config, zeroth, *data)
     if name.startswith("options"):

@@ -39,7 +39,7 @@ class Tiny:
 
     def __init__(self, seed: int, shape: tuple[int, int, int], scale=1 / 64, zero=100):
         self.rng = np.random.RandomState(seed)
-        self.tensors, self.layers = [tensor(shape, U8, 0, scale, zero)], []
+        self.tensors, self.layers = [tensor(shape, U8, 0, scale, zero)], list[np.ndarray]()
         self.parameters: list = []
 
     def add(self, op, shape=None, at=None, activation="", grid=(1 / 32, 60), **options) -> int:
@@ -208,7 +208,7 @@ def zeroth_cases() -> Iterator[Case]:
     """The same without back-propagation: clamps of perturbations and of differences, each way to a gradient, a rest of one sample."""
     from fqt_ref.golden.steps import zeroth_trace_case
 
-    plans = (
+    plans: tuple[tuple[Network, dict], ...] = (
         (residual("uint8", True), dict(queries=2, weight_step=127, bias_step=127, node_step=127, first_node=3)),
         (residual("uint8", False), dict(queries=1, weight_step=3, bias_step=0, node_step=90, first_node=255, antithetic=False)),
         (pooled(), dict(queries=2, node_step=9, first_node=0, exact_last=True)),
