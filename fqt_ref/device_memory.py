@@ -11,6 +11,7 @@ from fqt_ref.zeroth_order import BY_NODES, BY_WEIGHTS, ZerothConfig, method_of
 
 # Of zephyr_app/include/fqt: sizeof(struct fqt_tensor_values), sizeof(struct fqt_extremes), a grid's scale and zero point.
 TENSOR_VALUES, EXTREMES, GRID = 20, 8, 8
+PLACE = 12  # sizeof(struct fqt_place)
 RANGE = 8  # sizeof(struct fqt_grid_range)
 WORD = 4
 
@@ -46,6 +47,10 @@ class Sizes:
 
     def grids(self, layer: int) -> int:
         return int(self.layers["grids"][layer])
+
+    def placed(self) -> int:
+        """Layers from the first trained one on: the tables that say where their pieces are have an entry for each."""
+        return len(self.layers) - next((i for i in range(len(self.layers)) if self.trains(i)), len(self.layers))
 
     def version(self) -> int:
         """fqt_version_size(): values of the tensors that move, grids of the trained layers."""
@@ -145,7 +150,7 @@ class ZerothSizes:
         sizes = self.sizes
         differences = WORD * self.queries if self.by_nodes else 0
         own = (WORD * len(self.network.tensors), self.parameters(), differences, tensor_bytes(self.network.tensors[-1]))
-        return carved(self.arena(), sizes.sums(), sizes.version(), sizes.forward_scratch(), *own)
+        return carved(self.arena(), WORD * sizes.placed(), sizes.sums(), sizes.version(), sizes.forward_scratch(), *own)
 
 
 def zeroth_memory(network: Network, zeroth: ZerothConfig) -> DeviceMemory:
@@ -163,7 +168,7 @@ def device_memory(network: Network, keeps_ranges: bool = False) -> DeviceMemory:
     trained = [i for i in range(len(network.layers)) if sizes.trains(i)]
     parameters = [carved(network.weights[i].nbytes, network.biases[i].nbytes) for i in trained]
     return DeviceMemory(
-        carved(sizes.version()) + sum(parameters),
-        carved(training_arena, sizes.sums(), sizes.version(), sizes.scratch()),
+        carved(PLACE * sizes.placed(), sizes.version()) + sum(parameters),
+        carved(training_arena, WORD * sizes.placed(), sizes.sums(), sizes.version(), sizes.scratch()),
         carved(inference_arena, sizes.forward_scratch()),
     )

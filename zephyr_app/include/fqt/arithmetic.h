@@ -26,6 +26,12 @@ extern "C" {
 #define FQT_STREAM_ERRORS 0x50000u          /**< random stream of a layer's errors, plus 2 index + operand */
 #define FQT_STREAM_LOSS 0x60000u            /**< random stream of the errors at the logits */
 
+/** An affine uint8 grid: real value scale * (byte - zero). */
+struct fqt_grid {
+    float scale;
+    int32_t zero;
+};
+
 /** A float32 multiplier as a 15-bit mantissa and two right shifts (SPEC.md 2.1). */
 struct fqt_requantizer {
     int16_t mantissa;

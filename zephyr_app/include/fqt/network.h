@@ -6,8 +6,9 @@
  * replaces it at the end of a minibatch by copying; inference that preempts the copying finishes it first, so it sees a
  * whole version and never waits.
  *
- * In RAM is what training moves, one piece behind the other: the values of tensors, the grids of trained layers, their
- * weights and biases. Where a piece lies follows from the model file, as does everything that never moves.
+ * In RAM is what training moves, from the first trained layer on: values of tensors, grids of trained layers, their
+ * weights and biases, and a table of where each of them lies (12 bytes a layer), so that a layer takes the same time
+ * however many there are. Everything else stays in the model file.
  *
  * Requirement: on a network with a trainer, fqt_infer() runs on the same core at a strictly higher priority than the
  * training calls (it may preempt them anywhere, they may not preempt it), or not at the same time as they do. On two
@@ -58,11 +59,23 @@ struct fqt_lock {
     void *user;
 };
 
+/** Where what moves of layer l and of tensor l + 1 lies: from the first trained layer on. */
+struct fqt_place {
+    uint32_t version;    /**< offset in a version: the tensor's values if they move, the layer's grids behind them */
+    uint32_t parameters; /**< offset behind the live version's start: weights, biases behind them */
+    uint8_t last_reader; /**< layer that reads the tensor last; the number of layers if none does */
+    uint8_t scale;       /**< tensor whose scale and zero point it has: max pooling has passed them on */
+    uint8_t error_scale; /**< tensor whose error scale it has: max pooling passes that on, backward */
+    uint8_t reserved;
+};
+
 /** A network in memory. Fill with fqt_network_init(); the fields are the library's. */
 struct fqt_network {
     struct fqt_model model;
     enum fqt_mode mode;
-    uint8_t *live; /**< the small part of the version in force, then trained layers' weights and biases */
+    uint32_t first;           /**< trained layer; the number of layers if nothing is in RAM */
+    struct fqt_place *places; /**< [layers from there on] */
+    uint8_t *live;            /**< the small part of the version in force, then trained layers' weights and biases */
     void (*copy_version)(void *trainer); /**< the trainer's: from the new version to its place, valid while pending */
     void *trainer;
     volatile uint32_t pending;   /**< 1 while a new version is being copied to its place */
@@ -104,9 +117,21 @@ enum fqt_status fqt_infer(struct fqt_network *network, void *arena, size_t arena
 
 /* ---- For training and the operators ---- */
 
+/** The first trained layer; the number of layers if there is none. */
+uint32_t fqt_first_trained(const struct fqt_model *model);
+
+/** Whether max pooling reads tensor t. */
+bool fqt_tensor_is_pooled(const struct fqt_model *model, uint32_t t);
+
+/** Place of tensor t and of the layer that makes it, t > network->first. */
+const struct fqt_place *fqt_place_of(const struct fqt_network *network, uint32_t t);
+
 /** Values of tensor t in the version in force. Max pooling has passed scales on: forward to its output, errors'
  * backward to its input. */
 struct fqt_tensor_values fqt_values_of(const struct fqt_network *network, uint32_t t);
+
+/** Scale and zero point of these alone: what a forward pass needs. */
+struct fqt_grid fqt_tensor_grid(const struct fqt_network *network, uint32_t t);
 
 /** The scale of errors at tensor t (SPEC.md section 8). */
 float fqt_tensor_error_scale(const struct fqt_network *network, uint32_t t);
@@ -132,10 +157,10 @@ uint64_t fqt_forward_scratch_size(const struct fqt_model *model);
 uint64_t fqt_version_size(const struct fqt_model *model);
 
 /** Values of tensor t as a version stores them; NULL if they never move. */
-struct fqt_tensor_values *fqt_stored_values(const struct fqt_model *model, uint8_t *version, uint32_t t);
+struct fqt_tensor_values *fqt_stored_values(const struct fqt_network *network, uint8_t *version, uint32_t t);
 
 /** Grids of trained quantized layer l in a version: float scale[n], then int32 zero[n]. */
-float *fqt_stored_grids(const struct fqt_model *model, uint8_t *version, uint32_t l);
+float *fqt_stored_grids(const struct fqt_network *network, uint8_t *version, uint32_t l);
 
 /** Makes the trainer's new version the one in force: copies it to its place. */
 void fqt_commit(struct fqt_network *network);

@@ -9,8 +9,7 @@
 #ifndef FQT_STANDARDIZED_SGD_H
 #define FQT_STANDARDIZED_SGD_H
 
-#include <fqt/config.h>
-#include <stdint.h>
+#include <fqt/arithmetic.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -43,12 +42,6 @@ struct fqt_update {
     float range_rate;                   /**< of the moving average */
     struct fqt_grid_range *ranges;      /**< [grids]: the moving average's, in place */
 #endif
-};
-
-/** An affine uint8 grid: real value scale * (byte - zero). */
-struct fqt_grid {
-    float scale;
-    int32_t zero;
 };
 
 /**

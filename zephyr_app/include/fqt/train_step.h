@@ -76,14 +76,16 @@ typedef struct fqt_gradient_units fqt_gradient_units_function(const struct fqt_t
 struct fqt_trainer {
     struct fqt_network *network;
     struct fqt_train_config config;
-    uint8_t *arena;        /**< feature maps and errors */
-    uint8_t *sums;         /**< gradients and what else a minibatch adds up; the places follow from the model */
-    uint8_t *next;         /**< the small part of the next version */
-    void *scratch;         /**< derived values of one layer, norms and list of the sparse selection */
-    const uint8_t *sample; /**< tensor 0 */
-    uint32_t loss_max;     /**< Q16 */
-    uint32_t step;         /**< updates so far */
-    uint32_t samples;      /**< accumulated since the last update */
+    uint8_t *arena;         /**< feature maps and errors */
+    uint32_t *places;       /**< [layers from the first trained one on]: where each one's are in the sums */
+    uint8_t *sums;          /**< gradients and what else a minibatch adds up */
+    uint8_t *next;          /**< the small part of the next version */
+    void *scratch;          /**< derived values of one layer, norms and list of the sparse selection */
+    const uint8_t *sample;  /**< tensor 0 */
+    uint32_t last_weighted; /**< layer */
+    uint32_t loss_max;      /**< Q16 */
+    uint32_t step;          /**< updates so far */
+    uint32_t samples;       /**< accumulated since the last update */
     fqt_observer *observe;
     void *observe_user;
     fqt_gradient_units_function *units; /**< of the sums: what errors give, or estimates */

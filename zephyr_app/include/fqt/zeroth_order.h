@@ -39,7 +39,7 @@ struct fqt_zeroth_trainer {
     void *logits_error;   /**< what the loss writes */
 };
 
-/** Bytes of memory that fqt_zeroth_init() needs; SIZE_MAX if the network is too large for any. Takes 4 bytes of stack a
+/** Bytes of memory that fqt_zeroth_init() needs; SIZE_MAX if the network is too large for any. Takes 5 bytes of stack a
  * tensor. */
 size_t fqt_zeroth_memory_size(const struct fqt_model *model, const struct fqt_zeroth_config *config);
 

@@ -22,8 +22,8 @@ struct fqt_layer_sums {
 /* Where layer l's sums are. */
 struct fqt_layer_sums fqt_sums_of(const struct fqt_trainer *trainer, uint32_t l);
 
-/* Bytes of all layers' sums. */
-uint64_t fqt_sums_size(const struct fqt_model *model);
+/* Places what every way of training needs: the sums, their table, and the next version. */
+void fqt_place_minibatch(struct carve *carve, const struct fqt_model *model, struct fqt_trainer *trainer);
 
 /* Number of weights of a layer that has some. */
 uint32_t fqt_layer_weight_count(const struct fqt_model *model, uint32_t l);

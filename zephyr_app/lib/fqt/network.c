@@ -11,70 +11,85 @@
 #include <string.h>
 
 /* ---- What moves, and where it lies ----
- * A version: values of the tensors that move, grids of the trained layers. Behind the live one: their parameters.
- * Places are sums over the layers before, found anew each time: a few hundred steps against RAM for each layer. */
+ * From the first trained layer on; nothing before it carries an error. A version: for each of these layers the values
+ * of its tensor, if they move, and its grids, if it is trained. Behind the live one: their parameters. */
+
+uint32_t fqt_first_trained(const struct fqt_model *model) {
+    uint32_t l = 0;
+    while (l < model->header->n_layers && !fqt_layer_trains(&model->layers[l])) {
+        l++;
+    }
+    return l;
+}
 
 static bool tensor_moves(const struct fqt_model *model, uint32_t t) {
-    const struct fqt_tensor_record *tensor = &model->tensors[t];
-    bool adapts = (tensor->flags & FQT_TENSOR_ADAPTIVE) != 0 || fqt_tensor_carries_error(model, t);
-    return tensor->type == FQT_U8 && adapts;
+    return model->tensors[t].type == FQT_U8 && fqt_tensor_carries_error(model, t); /* only then a range adapts */
 }
 
-/* Tensors before t that move. */
-static uint32_t count_moving(const struct fqt_model *model, uint32_t t) {
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < t; i++) {
-        n += tensor_moves(model, i);
-    }
-    return n;
+static uint32_t values_bytes(const struct fqt_model *model, uint32_t t) {
+    return tensor_moves(model, t) ? sizeof(struct fqt_tensor_values) : 0;
 }
 
-/* Where the grids of layer l are in a version, were it trained; the version's size if there are only l layers. */
-static uint64_t grids_at(const struct fqt_model *model, uint32_t l) {
-    uint64_t at = count_moving(model, model->header->n_tensors) * (uint64_t)sizeof(struct fqt_tensor_values);
-    for (uint32_t i = 0; i < l; i++) {
-        at += fqt_layer_trains(&model->layers[i]) ? 8u * model->layers[i].grids : 0;
-    }
-    return at;
+static uint32_t grids_bytes(const struct fqt_layer_record *layer) {
+    return fqt_layer_trains(layer) ? 8u * layer->grids : 0;
 }
 
 uint64_t fqt_version_size(const struct fqt_model *model) {
-    return grids_at(model, model->header->n_layers);
+    uint64_t bytes = 0;
+    for (uint32_t l = fqt_first_trained(model); l < model->header->n_layers; l++) {
+        bytes += values_bytes(model, l + 1) + grids_bytes(&model->layers[l]);
+    }
+    return bytes;
 }
 
-struct fqt_tensor_values *fqt_stored_values(const struct fqt_model *model, uint8_t *version, uint32_t t) {
-    struct fqt_tensor_values *values = (struct fqt_tensor_values *)(void *)version;
-    return tensor_moves(model, t) ? values + count_moving(model, t) : NULL;
-}
-
-float *fqt_stored_grids(const struct fqt_model *model, uint8_t *version, uint32_t l) {
-    return (float *)(void *)(version + grids_at(model, l));
-}
-
-/* Takes the parameters of trained layers up to l; returns layer l's weights. */
-static uint8_t *take_parameters(struct carve *carve, const struct fqt_model *model, uint32_t l) {
-    uint8_t *weights = NULL;
-    carve_take(carve, fqt_version_size(model));
-    for (uint32_t i = 0; i <= l; i++) {
-        const struct fqt_layer_record *layer = &model->layers[i];
+/* Takes all pieces; network: NULL to count them alone. */
+static void place(struct carve *carve, const struct fqt_model *model, struct fqt_network *network) {
+    uint32_t n = model->header->n_layers;
+    uint32_t first = fqt_first_trained(model);
+    struct fqt_place *places = carve_take(carve, (n - first) * sizeof *places);
+    uint64_t start = carve->used;
+    uint8_t *live = carve_take(carve, fqt_version_size(model));
+    uint32_t version = 0;
+    for (uint32_t l = first; l < n; l++) {
+        const struct fqt_layer_record *layer = &model->layers[l];
+        if (network != NULL) {
+            places[l - first].version = version;
+            places[l - first].parameters = (uint32_t)(carve->used - start); /* the size was checked before */
+        }
+        version += values_bytes(model, l + 1) + grids_bytes(layer);
         if (fqt_layer_trains(layer)) {
-            weights = carve_take(carve, layer->weight_bytes);
+            carve_take(carve, layer->weight_bytes);
             carve_take(carve, layer->bias_bytes);
         }
     }
-    return weights;
+    if (network != NULL) {
+        network->first = first;
+        network->places = places;
+        network->live = live;
+    }
+}
+
+size_t fqt_network_memory_size(const struct fqt_model *model, enum fqt_mode mode) {
+    struct carve carve = {NULL, 0};
+    if (mode == FQT_TRAINING) {
+        place(&carve, model, NULL);
+    }
+    return carve_size(&carve);
+}
+
+const struct fqt_place *fqt_place_of(const struct fqt_network *network, uint32_t t) {
+    return &network->places[t - 1 - network->first];
 }
 
 static bool is_in_ram(const struct fqt_network *network, uint32_t l) {
-    return network->mode == FQT_TRAINING && fqt_layer_trains(&network->model.layers[l]);
+    return l >= network->first && fqt_layer_trains(&network->model.layers[l]);
 }
 
 const void *fqt_layer_weights(const struct fqt_network *network, uint32_t l) {
     if (!is_in_ram(network, l)) {
         return network->model.blob + network->model.layers[l].weight_offset;
     }
-    struct carve carve = {network->live, 0};
-    return take_parameters(&carve, &network->model, l);
+    return network->live + fqt_place_of(network, l + 1)->parameters;
 }
 
 const void *fqt_layer_bias(const struct fqt_network *network, uint32_t l) {
@@ -82,67 +97,87 @@ const void *fqt_layer_bias(const struct fqt_network *network, uint32_t l) {
     if (!is_in_ram(network, l)) {
         return network->model.blob + layer->bias_offset;
     }
-    struct carve carve = {network->live, 0};
-    take_parameters(&carve, &network->model, l);
-    return network->live + carve.used - layer->bias_bytes; /* a multiple of 4 */
-}
-
-size_t fqt_network_memory_size(const struct fqt_model *model, enum fqt_mode mode) {
-    struct carve carve = {NULL, 0};
-    if (mode == FQT_TRAINING) {
-        take_parameters(&carve, model, model->header->n_layers - 1);
-    }
-    return carve_size(&carve);
+    struct carve carve = {network->live, fqt_place_of(network, l + 1)->parameters};
+    carve_take(&carve, layer->weight_bytes);
+    return carve_take(&carve, layer->bias_bytes);
 }
 
 /* ---- Values ---- */
 
+struct fqt_tensor_values *fqt_stored_values(const struct fqt_network *network, uint8_t *version, uint32_t t) {
+    if (t <= network->first || !tensor_moves(&network->model, t)) {
+        return NULL;
+    }
+    return (struct fqt_tensor_values *)(void *)(version + fqt_place_of(network, t)->version);
+}
+
+float *fqt_stored_grids(const struct fqt_network *network, uint8_t *version, uint32_t l) {
+    uint32_t at = fqt_place_of(network, l + 1)->version + values_bytes(&network->model, l + 1);
+    return (float *)(void *)(version + at);
+}
+
 /* Without what max pooling passes on. */
 static struct fqt_tensor_values own_values(const struct fqt_network *network, uint32_t t) {
-    const struct fqt_tensor_values *stored = NULL;
-    if (network->mode == FQT_TRAINING) {
-        stored = fqt_stored_values(&network->model, network->live, t);
-    }
+    const struct fqt_tensor_values *stored = fqt_stored_values(network, network->live, t);
     const struct fqt_tensor_record *r = &network->model.tensors[t];
     return stored != NULL ? *stored : (struct fqt_tensor_values){r->scale, r->zero, r->lo, r->hi, r->error_scale};
 }
 
 /* The tensor whose scale and zero point tensor t has. */
-static uint32_t source_of_scale(const struct fqt_model *model, uint32_t t) {
-    while (t > 0 && model->layers[t - 1].op == FQT_MAX_POOL2D) {
-        t = model->layers[t - 1].input;
+static uint32_t source_of_scale(const struct fqt_network *network, uint32_t t) {
+    while (t > 0 && t <= network->first && network->model.layers[t - 1].op == FQT_MAX_POOL2D) {
+        t = network->model.layers[t - 1].input;
     }
-    return t;
+    return t > network->first ? fqt_place_of(network, t)->scale : t;
+}
+
+/* The first layer that reads tensor t; the number of layers if none does. */
+static uint32_t first_reader(const struct fqt_model *model, uint32_t t) {
+    uint32_t l = t;
+    while (l < model->header->n_layers && !fqt_layer_reads(model, l, t)) {
+        l++;
+    }
+    return l;
+}
+
+bool fqt_tensor_is_pooled(const struct fqt_model *model, uint32_t t) {
+    uint32_t l = first_reader(model, t); /* where it pools it is the only one */
+    return l < model->header->n_layers && model->layers[l].op == FQT_MAX_POOL2D;
 }
 
 /* The tensor whose error scale tensor t has. */
-static uint32_t source_of_error_scale(const struct fqt_model *model, uint32_t t) {
-    uint32_t l = fqt_tensor_last_reader(model, t);
-    while (l < model->header->n_layers && model->layers[l].op == FQT_MAX_POOL2D) {
-        t = l + 1;
-        l = fqt_tensor_last_reader(model, t);
+static uint32_t source_of_error_scale(const struct fqt_network *network, uint32_t t) {
+    while (t <= network->first && fqt_tensor_is_pooled(&network->model, t)) {
+        t = first_reader(&network->model, t) + 1; /* nothing sends errors there, but the file says a scale */
     }
-    return t;
+    return t > network->first ? fqt_place_of(network, t)->error_scale : t;
+}
+
+struct fqt_grid fqt_tensor_grid(const struct fqt_network *network, uint32_t t) {
+    uint32_t source = source_of_scale(network, t);
+    const struct fqt_tensor_values *stored = fqt_stored_values(network, network->live, source);
+    const struct fqt_tensor_record *r = &network->model.tensors[source];
+    return stored != NULL ? (struct fqt_grid){stored->scale, stored->zero} : (struct fqt_grid){r->scale, r->zero};
 }
 
 struct fqt_tensor_values fqt_values_of(const struct fqt_network *network, uint32_t t) {
     struct fqt_tensor_values values = own_values(network, t);
-    struct fqt_tensor_values source = own_values(network, source_of_scale(&network->model, t));
-    values.scale = source.scale;
-    values.zero = source.zero;
-    values.error_scale = own_values(network, source_of_error_scale(&network->model, t)).error_scale;
+    struct fqt_grid grid = fqt_tensor_grid(network, t);
+    values.scale = grid.scale;
+    values.zero = grid.zero;
+    values.error_scale = own_values(network, source_of_error_scale(network, t)).error_scale;
     return values;
 }
 
 float fqt_tensor_error_scale(const struct fqt_network *network, uint32_t t) {
-    return fqt_error_scale_in_force(fqt_values_of(network, t).error_scale);
+    return fqt_error_scale_in_force(own_values(network, source_of_error_scale(network, t)).error_scale);
 }
 
 struct fqt_grids fqt_layer_grids(const struct fqt_network *network, uint32_t l) {
     const struct fqt_layer_record *layer = &network->model.layers[l];
     const float *scale = (const float *)(const void *)(network->model.blob + layer->grid_offset);
     if (is_in_ram(network, l)) {
-        scale = fqt_stored_grids(&network->model, network->live, l);
+        scale = fqt_stored_grids(network, network->live, l);
     }
     return (struct fqt_grids){layer->grids, scale, (const int32_t *)(const void *)(scale + layer->grids)};
 }
@@ -190,20 +225,46 @@ void fqt_commit(struct fqt_network *network) {
 
 /* ---- Init ---- */
 
+static void set_reader(struct fqt_network *network, uint32_t t, uint32_t l) {
+    if (t > network->first) {
+        network->places[t - 1 - network->first].last_reader = (uint8_t)l;
+    }
+}
+
+/* Who reads a tensor last, and what max pooling passes on: forward, then backward. */
+static void find_sources(struct fqt_network *network) {
+    const struct fqt_model *model = &network->model;
+    uint32_t n = model->header->n_layers;
+    for (uint32_t l = network->first; l < n; l++) {
+        const struct fqt_layer_record *layer = &model->layers[l];
+        bool pools = layer->op == FQT_MAX_POOL2D;
+        network->places[l - network->first].scale = (uint8_t)(pools ? source_of_scale(network, layer->input) : l + 1);
+        set_reader(network, l + 1, n);
+        set_reader(network, layer->input, l);
+        if (layer->op == FQT_ADD) {
+            set_reader(network, layer->input2, l);
+        }
+    }
+    for (uint32_t l = n; l-- > network->first;) {
+        struct fqt_place *place = &network->places[l - network->first];
+        uint32_t reader = place->last_reader;
+        bool pooled = reader < n && model->layers[reader].op == FQT_MAX_POOL2D;
+        place->error_scale = pooled ? fqt_place_of(network, reader + 1)->error_scale : (uint8_t)(l + 1);
+    }
+}
+
 /* Copies what moves from the file. */
 static void load(struct fqt_network *network) {
     const struct fqt_model *model = &network->model;
-    for (uint32_t t = 0; t < model->header->n_tensors; t++) {
-        const struct fqt_tensor_record *r = &model->tensors[t];
-        struct fqt_tensor_values *values = fqt_stored_values(model, network->live, t);
+    for (uint32_t l = network->first; l < model->header->n_layers; l++) {
+        const struct fqt_layer_record *layer = &model->layers[l];
+        const struct fqt_tensor_record *r = &model->tensors[l + 1];
+        struct fqt_tensor_values *values = fqt_stored_values(network, network->live, l + 1);
         if (values != NULL) {
             *values = (struct fqt_tensor_values){r->scale, r->zero, r->lo, r->hi, r->error_scale};
         }
-    }
-    for (uint32_t l = 0; l < model->header->n_layers; l++) {
-        const struct fqt_layer_record *layer = &model->layers[l];
         if (fqt_layer_trains(layer)) {
-            float *grids = fqt_stored_grids(model, network->live, l);
+            float *grids = fqt_stored_grids(network, network->live, l);
             memcpy(grids, model->blob + layer->grid_offset, 8u * layer->grids);
             memcpy((void *)fqt_layer_weights(network, l), model->blob + layer->weight_offset, layer->weight_bytes);
             memcpy((void *)fqt_layer_bias(network, l), model->blob + layer->bias_offset, layer->bias_bytes);
@@ -225,12 +286,17 @@ enum fqt_status fqt_network_init(struct fqt_network *network, const struct fqt_m
     }
     network->model = *model;
     network->mode = mode;
-    network->live = memory;
+    network->first = model->header->n_layers;
+    network->places = NULL;
+    network->live = NULL;
     network->copy_version = NULL;
     network->trainer = NULL;
     network->pending = 0;
     network->lock = NULL;
     if (mode == FQT_TRAINING) {
+        struct carve carve = {memory, 0};
+        place(&carve, model, network);
+        find_sources(network);
         load(network);
     }
     return FQT_OK;

@@ -116,10 +116,9 @@ static bool adapts(const struct fqt_model *model, uint32_t l) {
 
 /* Whether errors that layers have sent to tensor t set its error scale. The logits' is fixed, and max pooling passes
  * its output's on. */
-static bool error_scale_moves(const struct fqt_model *model, uint32_t t) {
-    uint32_t reader = fqt_tensor_last_reader(model, t);
-    return fqt_tensor_carries_error(model, t) && model->tensors[t].type == FQT_U8 && reader < model->header->n_layers &&
-           model->layers[reader].op != FQT_MAX_POOL2D;
+static bool error_scale_moves(const struct fqt_model *model, uint32_t t, bool is_pooled) {
+    return fqt_tensor_carries_error(model, t) && model->tensors[t].type == FQT_U8 && t < model->header->n_layers &&
+           !is_pooled;
 }
 
 static uint32_t n_extremes(const struct fqt_model *model, uint32_t l) {
@@ -132,7 +131,8 @@ static void *take_if(bool wanted, struct carve *carve, uint64_t bytes) {
     return wanted ? carve_take(carve, bytes) : NULL;
 }
 
-static struct fqt_layer_sums take_sums(struct carve *carve, const struct fqt_model *model, uint32_t l) {
+/* is_pooled: whether max pooling reads its output. */
+static struct fqt_layer_sums take_sums(struct carve *carve, const struct fqt_model *model, uint32_t l, bool is_pooled) {
     bool trained = trains(model, l);
     uint64_t channels = 4ull * fqt_layer_outputs(model, l);
     struct fqt_layer_sums sums;
@@ -140,28 +140,42 @@ static struct fqt_layer_sums take_sums(struct carve *carve, const struct fqt_mod
     sums.bias_gradient = take_if(trained, carve, channels);
     sums.chosen = take_if(trained, carve, channels);
     sums.extremes = take_if(adapts(model, l), carve, n_extremes(model, l) * sizeof *sums.extremes);
-    sums.largest_error = take_if(error_scale_moves(model, l + 1), carve, sizeof *sums.largest_error);
+    sums.largest_error = take_if(error_scale_moves(model, l + 1, is_pooled), carve, sizeof *sums.largest_error);
 #if FQT_WITH_WEIGHT_RANGES
     sums.ranges = take_if(trained && is_quantized(model, l), carve, model->layers[l].grids * sizeof *sums.ranges);
 #endif
     return sums;
 }
 
-/* The places follow from the layers before: a few hundred steps against a table in RAM. */
 struct fqt_layer_sums fqt_sums_of(const struct fqt_trainer *trainer, uint32_t l) {
-    struct carve carve = {trainer->sums, 0};
-    for (uint32_t i = 0; i < l; i++) {
-        take_sums(&carve, model_of(trainer), i);
+    const struct fqt_network *network = trainer->network;
+    if (l < network->first) {
+        return (struct fqt_layer_sums){0};
     }
-    return take_sums(&carve, model_of(trainer), l);
+    struct carve carve = {trainer->sums, trainer->places[l - network->first]};
+    bool is_pooled = fqt_place_of(network, l + 1)->error_scale != l + 1;
+    return take_sums(&carve, &network->model, l, is_pooled);
 }
 
-uint64_t fqt_sums_size(const struct fqt_model *model) {
-    struct carve carve = {NULL, 0};
-    for (uint32_t l = 0; l < model->header->n_layers; l++) {
-        take_sums(&carve, model, l);
+/* Takes the sums of all layers, from the first trained one on; places: where to put each one's, or NULL. */
+static uint8_t *take_all_sums(struct carve *carve, const struct fqt_model *model, uint32_t *places) {
+    uint32_t first = fqt_first_trained(model);
+    uint8_t *sums = carve_take(carve, 0);
+    uint64_t start = carve->used;
+    for (uint32_t l = first; l < model->header->n_layers; l++) {
+        if (places != NULL) {
+            places[l - first] = (uint32_t)(carve->used - start); /* the size was checked before */
+        }
+        take_sums(carve, model, l, fqt_tensor_is_pooled(model, l + 1));
     }
-    return carve.used;
+    return sums;
+}
+
+void fqt_place_minibatch(struct carve *carve, const struct fqt_model *model, struct fqt_trainer *trainer) {
+    uint32_t layers = model->header->n_layers - fqt_first_trained(model);
+    trainer->places = carve_take(carve, layers * sizeof *trainer->places);
+    trainer->sums = take_all_sums(carve, model, trainer->places);
+    trainer->next = carve_take(carve, fqt_version_size(model));
 }
 
 /* Of a forward pass; of the selection, which needs a norm a channel and leaves a list of half that; of the way back,
@@ -178,8 +192,7 @@ static uint64_t scratch_size(const struct fqt_model *model) {
 /* Places all pieces of a trainer. */
 static void place(struct carve *carve, const struct fqt_model *model, struct fqt_trainer *trainer) {
     trainer->arena = carve_take(carve, model->header->training_arena);
-    trainer->sums = carve_take(carve, fqt_sums_size(model));
-    trainer->next = carve_take(carve, fqt_version_size(model));
+    fqt_place_minibatch(carve, model, trainer);
     trainer->scratch = carve_take(carve, scratch_size(model));
 }
 
@@ -195,7 +208,7 @@ static void copy_version(void *user) {
     const struct fqt_trainer *trainer = user;
     const struct fqt_network *network = trainer->network;
     const struct fqt_model *model = &network->model;
-    for (uint32_t l = 0; l < model->header->n_layers; l++) {
+    for (uint32_t l = network->first; l < model->header->n_layers; l++) {
         if (trains(model, l)) {
             const struct fqt_layer_record *layer = &model->layers[l];
             struct fqt_layer_sums sums = fqt_sums_of(trainer, l);
@@ -256,9 +269,8 @@ static bool gradients_fit(const struct fqt_model *model, uint32_t batch_size) {
 /* Zeroes the sums and trackers of the minibatch. Quantized gradients start with the residuals of their weights. */
 static void clear_minibatch(struct fqt_trainer *trainer) {
     const struct fqt_model *model = model_of(trainer);
-    struct carve carve = {trainer->sums, 0};
-    for (uint32_t l = 0; l < n_layers_of(trainer); l++) {
-        struct fqt_layer_sums sums = take_sums(&carve, model, l);
+    for (uint32_t l = trainer->network->first; l < n_layers_of(trainer); l++) {
+        struct fqt_layer_sums sums = fqt_sums_of(trainer, l);
         for (uint32_t i = 0; sums.extremes != NULL && i < n_extremes(model, l); i++) {
             sums.extremes[i] = (struct fqt_extremes){INT32_MAX, INT32_MIN};
         }
@@ -290,6 +302,7 @@ void fqt_trainer_clear(struct fqt_trainer *trainer, struct fqt_network *network,
     trainer->network = network;
     trainer->config = *config;
     trainer->units = fqt_error_gradient_units;
+    trainer->last_weighted = last_weighted(&network->model);
 }
 
 #if FQT_WITH_WEIGHT_RANGES
@@ -312,7 +325,7 @@ static void begin_ranges(struct fqt_trainer *trainer) {
 void fqt_trainer_begin(struct fqt_trainer *trainer) {
     trainer->network->copy_version = copy_version;
     trainer->network->trainer = trainer;
-    memset(trainer->sums, 0, (size_t)fqt_sums_size(model_of(trainer))); /* no residuals yet */
+    memset(trainer->sums, 0, (size_t)(trainer->next - trainer->sums)); /* no residuals yet */
     clear_minibatch(trainer);
 #if FQT_WITH_WEIGHT_RANGES
     begin_ranges(trainer);
@@ -440,7 +453,7 @@ struct fqt_loss fqt_loss_of_logits(const struct fqt_trainer *trainer, uint32_t l
     if (!is_quantized(model_of(trainer), last - 1)) {
         return fqt_softmax_cross_entropy_f32(classes, (int32_t)label, logits, error);
     }
-    float scale = fqt_values_of(trainer->network, last).scale;
+    float scale = fqt_tensor_grid(trainer->network, last).scale;
     uint32_t key = sample_key(trainer, FQT_STREAM_LOSS);
     bool half_up = trainer->config.stochastic_errors == FQT_STOCHASTIC_NONE;
     return fqt_softmax_cross_entropy_u8(classes, (int32_t)label, scale, half_up ? NULL : &key, logits, error);
@@ -461,7 +474,7 @@ static struct fqt_loss loss_and_error(struct fqt_trainer *trainer, uint32_t labe
 int32_t fqt_layer_kept_channels(const struct fqt_trainer *trainer, uint32_t l, int32_t rate) {
     const struct fqt_model *model = model_of(trainer);
     int32_t channels = (int32_t)fqt_layer_outputs(model, l);
-    bool exempt = l == last_weighted(model) && !trainer->config.sparse_last;
+    bool exempt = l == trainer->last_weighted && !trainer->config.sparse_last;
     return exempt ? channels : fqt_kept_channels(rate, channels);
 }
 
@@ -556,7 +569,7 @@ static void backward_input(struct fqt_trainer *trainer, uint32_t l, uint32_t t, 
         .x = feature_at(trainer, t),
         .dx = error_at(trainer, t),
         .scratch = (uint32_t *)trainer->scratch + list_words,
-        .accumulate = l != fqt_tensor_last_reader(model, t),
+        .accumulate = l != fqt_place_of(trainer->network, t)->last_reader,
     };
 #if FQT_WITH_STOCHASTIC_ERRORS
     uint32_t key;
@@ -577,7 +590,7 @@ static void backward(struct fqt_trainer *trainer, uint32_t loss) {
     const struct fqt_train_config *config = &trainer->config;
     int32_t rate = fqt_update_rate(loss, trainer->loss_max, config->lambda_min, config->lambda_max);
     const struct fqt_model *model = model_of(trainer);
-    for (uint32_t l = n_layers_of(trainer); l-- > 0;) {
+    for (uint32_t l = n_layers_of(trainer); l-- > trainer->network->first;) {
         const struct fqt_layer_record *layer = &model->layers[l];
         if (!fqt_tensor_carries_error(model, l + 1)) {
             continue;
@@ -648,7 +661,7 @@ static void update_parameters(struct fqt_trainer *trainer, uint32_t l) {
         u.ranges = sums.ranges;
 #endif
         int32_t grids = model->layers[l].grids;
-        float *scale = fqt_stored_grids(model, trainer->next, l);
+        float *scale = fqt_stored_grids(network, trainer->next, l);
         int32_t *zero = (int32_t *)(void *)(scale + grids);
         fqt_update_weights_u8(&u, grids, scale, zero, weights, sums.gradient, sums.chosen);
         fqt_update_bias_u8(&u, units.bias_scale, bias, sums.bias_gradient);
@@ -663,7 +676,7 @@ static void move_error_scale(struct fqt_trainer *trainer, uint32_t l) {
     const float *largest = fqt_sums_of(trainer, l).largest_error;
     if (largest != NULL) {
         float old = fqt_values_of(trainer->network, l + 1).error_scale;
-        struct fqt_tensor_values *next = fqt_stored_values(model_of(trainer), trainer->next, l + 1);
+        struct fqt_tensor_values *next = fqt_stored_values(trainer->network, trainer->next, l + 1);
         next->error_scale = fqt_update_error_scale(old, *largest);
     }
 }
@@ -687,7 +700,7 @@ static void move_range(struct fqt_trainer *trainer, uint32_t l) {
     struct fqt_tensor_values old = fqt_values_of(trainer->network, l + 1);
     struct fqt_range range = {old.lo, old.hi, {old.scale, old.zero}};
     range = fqt_update_range(range, fqt_tensor_activation(model, l + 1), lo, hi);
-    struct fqt_tensor_values *next = fqt_stored_values(model, trainer->next, l + 1);
+    struct fqt_tensor_values *next = fqt_stored_values(trainer->network, trainer->next, l + 1);
     next->lo = range.lo;
     next->hi = range.hi;
     next->scale = range.grid.scale;
@@ -697,7 +710,7 @@ static void move_range(struct fqt_trainer *trainer, uint32_t l) {
 /* The staged weights are live now; what rounding left of them starts the next minibatch's gradients. */
 static void restore_residuals(struct fqt_trainer *trainer) {
     const struct fqt_model *model = model_of(trainer);
-    for (uint32_t l = 0; l < n_layers_of(trainer); l++) {
+    for (uint32_t l = trainer->network->first; l < n_layers_of(trainer); l++) {
         if (trains(model, l) && is_quantized(model, l)) {
             fqt_restore_residuals(fqt_sums_of(trainer, l).gradient, (int32_t)fqt_layer_weight_count(model, l));
         }
@@ -713,7 +726,7 @@ enum fqt_status fqt_train_update(struct fqt_trainer *trainer) {
     }
     struct fqt_network *network = trainer->network;
     memcpy(trainer->next, network->live, (size_t)fqt_version_size(&network->model));
-    for (uint32_t l = 0; l < n_layers_of(trainer); l++) {
+    for (uint32_t l = network->first; l < n_layers_of(trainer); l++) {
         if (trains(&network->model, l)) {
             update_parameters(trainer, l);
         }

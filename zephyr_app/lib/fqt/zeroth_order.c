@@ -86,7 +86,7 @@ static struct fqt_gradient_units units_of(const struct fqt_trainer *base, uint32
     if (method_of(model_of(trainer), config, l) != BY_WEIGHTS) {
         return fqt_error_gradient_units(base, l);
     }
-    float scale = fqt_values_of(base->network, l + 1).scale;
+    float scale = fqt_tensor_grid(base->network, l + 1).scale;
     return (struct fqt_gradient_units){
         .fraction_bits = fqt_fraction_bits((int32_t)config->queries, (int32_t)base->config.batch_size),
         .bias_scale = estimate_unit(config, config->bias_step, scale),
@@ -101,9 +101,24 @@ static struct fqt_gradient_units units_of(const struct fqt_trainer *base, uint32
  * estimated by nodes. */
 struct layout {
     const struct fqt_model *model;
-    uint32_t *offsets; /* [tensors] */
-    uint64_t size;     /* of the arena so far */
+    const uint8_t *readers; /* [tensors]: the last one of each */
+    uint32_t *offsets;      /* [tensors] */
+    uint64_t size;          /* of the arena so far */
+    uint32_t kept, behind;  /* of the stage: nothing lives below the first one, nor between its start and the second */
 };
+
+/* The number of layers for a tensor that none reads. */
+static void find_last_readers(const struct fqt_model *model, uint8_t *readers) {
+    uint32_t n = model->header->n_layers;
+    for (uint32_t l = 0; l < n; l++) {
+        const struct fqt_layer_record *layer = &model->layers[l];
+        readers[layer->input] = (uint8_t)l;
+        if (layer->op == FQT_ADD) {
+            readers[layer->input2] = (uint8_t)l;
+        }
+    }
+    readers[n] = (uint8_t)n;
+}
 
 /* A layer that starts again: 0 before the first trained one. */
 struct stage {
@@ -120,13 +135,13 @@ static bool lives(const struct layout *layout, struct stage stage, uint32_t u, u
     if (u == 0) {
         return stage.by_nodes;
     }
-    return fqt_tensor_last_reader(layout->model, u) >= (u <= stage.start ? stage.start : l);
+    return layout->readers[u] >= (u <= stage.start ? stage.start : l);
 }
 
 /* Whether tensor t may be written over u, which its layer reads last (SPEC.md section 14). */
 static bool may_be_in_place(const struct layout *layout, struct stage stage, uint32_t u, uint32_t t) {
     const struct fqt_model *model = layout->model;
-    if (u <= stage.start || t == 0 || fqt_tensor_last_reader(model, u) != t - 1) {
+    if (u <= stage.start || t == 0 || layout->readers[u] != t - 1) {
         return false;
     }
     enum fqt_op op = (enum fqt_op)model->layers[t - 1].op;
@@ -144,13 +159,24 @@ static uint64_t past(const struct layout *layout, struct stage stage, uint32_t u
     return in_place && at <= first ? first : end;
 }
 
+/* The next one from tensor u on that lives at layer l. A chain of many layers has few, so most are passed over. */
+static uint32_t next_alive(const struct layout *layout, struct stage stage, uint32_t u, uint32_t l) {
+    while (u <= l && !lives(layout, stage, u, l)) {
+        u++;
+        u = u < layout->kept ? layout->kept : u;
+        u = u > stage.start && u < layout->behind ? layout->behind : u;
+    }
+    return u;
+}
+
 /* Places tensor t, or the copy of the stage's outputs. */
 static void place_tensor(struct layout *layout, struct stage stage, uint32_t t) {
-    uint32_t behind = t == 0 ? stage.start + 1 : t; /* tensors before this one have a place */
+    uint32_t l = t == 0 ? stage.start : t - 1; /* tensors up to this one have a place */
+    uint32_t first = t == 0 ? 1 : 0;
     uint64_t at = 0;
-    for (uint32_t u = t == 0 ? 1 : 0; u < behind;) {
-        uint64_t next = lives(layout, stage, u, behind - 1) ? past(layout, stage, u, t, at) : at;
-        u = next == at ? u + 1 : t == 0 ? 1 : 0; /* at a new place all are looked at again */
+    for (uint32_t u = next_alive(layout, stage, first, l); u <= l;) {
+        uint64_t next = past(layout, stage, u, t, at);
+        u = next_alive(layout, stage, next == at ? u + 1 : first, l); /* at a new place all are looked at again */
         at = next;
     }
     layout->offsets[t] = (uint32_t)at;
@@ -160,10 +186,18 @@ static void place_tensor(struct layout *layout, struct stage stage, uint32_t t) 
 
 /* Places the outputs of layers stage.start..end - 1. */
 static void place_stage(struct layout *layout, struct stage stage, uint32_t end) {
+    layout->kept = 1;
+    while (layout->kept <= stage.start && !lives(layout, stage, layout->kept, stage.start)) {
+        layout->kept++;
+    }
+    layout->behind = stage.start + 1;
     if (stage.by_nodes) {
         place_tensor(layout, stage, 0);
     }
     for (uint32_t t = stage.start + 1; t <= end; t++) {
+        while (layout->behind < t && !lives(layout, stage, layout->behind, t - 1)) {
+            layout->behind++;
+        }
         place_tensor(layout, stage, t);
     }
 }
@@ -174,7 +208,9 @@ static struct stage stage_of(const struct fqt_model *model, const struct fqt_zer
 
 static uint64_t arena_size(const struct fqt_model *model, const struct fqt_zeroth_config *config) {
     uint32_t offsets[model->header->n_tensors]; /* at most 256: as few as the model has, for small stacks */
-    struct layout layout = {model, offsets, 0};
+    uint8_t readers[model->header->n_tensors];
+    struct layout layout = {.model = model, .readers = readers, .offsets = offsets};
+    find_last_readers(model, readers);
     uint32_t n_layers = model->header->n_layers;
     uint32_t first = next_trained(model, 0);
     place_stage(&layout, (struct stage){0, false}, first);
@@ -211,8 +247,7 @@ static uint64_t differences_size(const struct fqt_model *model, const struct fqt
 static void place(struct carve *carve, const struct fqt_model *model, const struct fqt_zeroth_config *config,
                   struct fqt_zeroth_trainer *trainer) {
     trainer->base.arena = carve_take(carve, arena_size(model, config));
-    trainer->base.sums = carve_take(carve, fqt_sums_size(model));
-    trainer->base.next = carve_take(carve, fqt_version_size(model));
+    fqt_place_minibatch(carve, model, &trainer->base);
     trainer->base.scratch = carve_take(carve, fqt_forward_scratch_size(model));
     trainer->offsets = carve_take(carve, 4ull * model->header->n_tensors);
     trainer->parameters = carve_take(carve, parameters_size(model, config));
@@ -328,7 +363,9 @@ static uint32_t loss_behind(struct fqt_zeroth_trainer *trainer, uint32_t l, uint
 
 /* Layer l starts again from here on: its inputs stay. */
 static void begin_stage(struct fqt_zeroth_trainer *trainer, struct stage stage, uint32_t end) {
-    struct layout layout = {model_of(trainer), trainer->offsets, 0};
+    uint8_t readers[model_of(trainer)->header->n_tensors];
+    struct layout layout = {.model = model_of(trainer), .readers = readers, .offsets = trainer->offsets};
+    find_last_readers(layout.model, readers);
     place_stage(&layout, stage, end);
 }
 
@@ -434,7 +471,7 @@ static void add_estimate(const struct query *query, uint32_t key, int32_t differ
 
 static void estimate_by_weights(struct query *query) {
     const struct fqt_zeroth_trainer *trainer = query->trainer;
-    float scale = fqt_values_of(trainer->base.network, query->l + 1).scale;
+    float scale = fqt_tensor_grid(trainer->base.network, query->l + 1).scale;
     query->delta = fqt_rescale((int32_t)trainer->config.bias_step, scale * FQT_BIAS_ONE, FQT_NEAREST);
     for (uint32_t q = 0; q < trainer->config.queries; q++) {
         uint32_t key = query_key(query, q);
@@ -455,8 +492,8 @@ static uint32_t loss_by_nodes(const struct query *query, uint32_t key, int32_t d
     const struct fqt_network *network = trainer->base.network;
     uint32_t t = query->l + 1;
     struct fqt_limits passes = fqt_error_limits(network, t);
-    struct fqt_tensor_values values = fqt_values_of(network, t);
-    struct fqt_limits limits = fqt_output_limits(fqt_tensor_activation(&network->model, t), &values);
+    enum fqt_activation activation = fqt_tensor_activation(&network->model, t);
+    struct fqt_limits limits = fqt_output_limits(activation, fqt_tensor_grid(network, t));
     int32_t step = direction * (int32_t)trainer->config.node_step;
     struct signs signs = signs_of(key);
     uint8_t *y = feature_at(trainer, t);
@@ -506,13 +543,8 @@ static int32_t node_error(const struct query *query, struct fqt_requantizer requ
 
 /* Raises the R of layer l's error where its scale is kept: behind max pooling. */
 static void observe_error(const struct fqt_zeroth_trainer *trainer, uint32_t l, float range) {
-    const struct fqt_model *model = model_of(trainer);
-    uint32_t reader = fqt_tensor_last_reader(model, l + 1);
-    while (reader < model->header->n_layers && model->layers[reader].op == FQT_MAX_POOL2D) {
-        l = reader;
-        reader = fqt_tensor_last_reader(model, l + 1);
-    }
-    float *largest = fqt_sums_of(&trainer->base, l).largest_error;
+    uint32_t source = fqt_place_of(trainer->base.network, l + 1)->error_scale;
+    float *largest = fqt_sums_of(&trainer->base, source - 1).largest_error;
     if (largest != NULL && range > *largest) {
         *largest = range;
     }
@@ -529,7 +561,7 @@ static void estimate_by_nodes(struct query *query) {
     for (uint32_t q = 0; q < trainer->config.queries; q++) {
         trainer->differences[q] = difference_of(query, query_key(query, q), loss_by_nodes);
     }
-    float scale = fqt_values_of(trainer->base.network, t).scale;
+    float scale = fqt_tensor_grid(trainer->base.network, t).scale;
     float unit = estimate_unit(&trainer->config, trainer->config.node_step, scale);
     float m = unit / fqt_tensor_error_scale(trainer->base.network, t);
     int32_t largest = node_error(query, fqt_requantizer_of(m));

@@ -15,10 +15,10 @@ void fqt_add_layer_forward(const struct fqt_forward_pass *pass) {
         fqt_add_forward_f32(n, activation, pass->x, pass->x2, pass->y);
         return;
     }
-    struct fqt_tensor_values a = fqt_values_of(network, layer->input);
-    struct fqt_tensor_values b = fqt_values_of(network, layer->input2);
-    struct fqt_tensor_values y = fqt_values_of(network, pass->l + 1);
-    struct fqt_limits limits = fqt_output_limits(activation, &y);
+    struct fqt_grid a = fqt_tensor_grid(network, layer->input);
+    struct fqt_grid b = fqt_tensor_grid(network, layer->input2);
+    struct fqt_grid y = fqt_tensor_grid(network, pass->l + 1);
+    struct fqt_limits limits = fqt_output_limits(activation, y);
     struct fqt_add_quantization q = {
         .zero_a = a.zero,
         .zero_b = b.zero,

@@ -5,7 +5,7 @@
 float fqt_avg_pool2d_unit(const struct fqt_network *network, uint32_t l, uint32_t grid) {
     (void)grid;
     struct fqt_geometry g = fqt_layer_geometry(&network->model, l);
-    float scale_x = fqt_values_of(network, network->model.layers[l].input).scale;
+    float scale_x = fqt_tensor_grid(network, network->model.layers[l].input).scale;
     return scale_x / (float)(g.kernel_h * g.kernel_w);
 }
 
@@ -13,8 +13,8 @@ void fqt_avg_pool2d_layer_forward(const struct fqt_forward_pass *pass) {
     const struct fqt_network *network = pass->network;
     struct fqt_geometry g = fqt_layer_geometry(&network->model, pass->l);
     if (fqt_layer_is_quantized(network, pass->l)) {
-        struct fqt_tensor_values x = fqt_values_of(network, network->model.layers[pass->l].input);
-        struct fqt_tensor_values y = fqt_values_of(network, pass->l + 1);
+        struct fqt_grid x = fqt_tensor_grid(network, network->model.layers[pass->l].input);
+        struct fqt_grid y = fqt_tensor_grid(network, pass->l + 1);
         float m = fqt_avg_pool2d_unit(network, pass->l, 0) / y.scale;
         fqt_avg_pool2d_forward_u8(&g, x.zero, y.zero, fqt_requantizer_of(m), pass->x, pass->y, pass->extremes);
     } else {

@@ -8,7 +8,7 @@ static int32_t size_of(const struct fqt_model *model, uint32_t l) {
 
 void fqt_dequantize_layer_forward(const struct fqt_forward_pass *pass) {
     const struct fqt_model *model = &pass->network->model;
-    struct fqt_tensor_values x = fqt_values_of(pass->network, model->layers[pass->l].input);
+    struct fqt_grid x = fqt_tensor_grid(pass->network, model->layers[pass->l].input);
     fqt_dequantize_forward(size_of(model, pass->l), x.zero, x.scale, pass->x, pass->y);
 }
 

@@ -33,7 +33,7 @@ void fqt_linear_layer_gradient(const struct fqt_gradient_pass *pass) {
     const struct fqt_network *network = pass->network;
     struct fqt_geometry g = fqt_layer_geometry(&network->model, pass->l);
     if (fqt_layer_is_quantized(network, pass->l)) {
-        int32_t zero_x = fqt_values_of(network, network->model.layers[pass->l].input).zero;
+        int32_t zero_x = fqt_tensor_grid(network, network->model.layers[pass->l].input).zero;
         fqt_linear_backward_weight_u8(g.in_c, g.out_c, zero_x, pass->fraction_bits, pass->e, pass->x, pass->gradient,
                                       pass->bias_gradient, pass->kept);
     } else {

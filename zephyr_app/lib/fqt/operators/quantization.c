@@ -15,12 +15,12 @@
 #endif
 
 /* The byte that is real 6, or one above all. */
-static int32_t six(const struct fqt_tensor_values *values) {
-    return values->zero + fqt_fround(6.0f / values->scale, 0, ALL_PASS);
+static int32_t six(struct fqt_grid grid) {
+    return grid.zero + fqt_fround(6.0f / grid.scale, 0, ALL_PASS);
 }
 
-struct fqt_limits fqt_output_limits(enum fqt_activation activation, const struct fqt_tensor_values *y) {
-    struct fqt_limits limits = {activation == FQT_ACT_NONE ? 0 : y->zero, 255};
+struct fqt_limits fqt_output_limits(enum fqt_activation activation, struct fqt_grid y) {
+    struct fqt_limits limits = {activation == FQT_ACT_NONE ? 0 : y.zero, 255};
     if (activation == FQT_ACT_RELU6) {
         limits.upper = fqt_clamp(six(y), 0, 255);
     }
@@ -29,10 +29,10 @@ struct fqt_limits fqt_output_limits(enum fqt_activation activation, const struct
 
 struct fqt_limits fqt_error_limits(const struct fqt_network *network, uint32_t t) {
     enum fqt_activation activation = fqt_tensor_activation(&network->model, t);
-    struct fqt_tensor_values x = fqt_values_of(network, t);
+    struct fqt_grid x = fqt_tensor_grid(network, t);
     return (struct fqt_limits){
         .lower = activation == FQT_ACT_NONE ? -1 : x.zero,
-        .upper = activation == FQT_ACT_RELU6 ? six(&x) : ALL_PASS,
+        .upper = activation == FQT_ACT_RELU6 ? six(x) : ALL_PASS,
     };
 }
 
@@ -54,23 +54,23 @@ float fqt_error_range(const struct fqt_backward_pass *pass, float unit, int32_t 
 
 float fqt_output_unit(const struct fqt_network *network, uint32_t l, uint32_t grid) {
     (void)grid;
-    return fqt_values_of(network, l + 1).scale * FQT_128TH;
+    return fqt_tensor_grid(network, l + 1).scale * FQT_128TH;
 }
 
 /* ---- Layers with weights ---- */
 
 float fqt_weights_unit(const struct fqt_network *network, uint32_t l, uint32_t grid) {
-    float scale_x = fqt_values_of(network, network->model.layers[l].input).scale;
+    float scale_x = fqt_tensor_grid(network, network->model.layers[l].input).scale;
     return scale_x * fqt_layer_grids(network, l).scale[grid];
 }
 
 struct fqt_forward_quantization fqt_weights_quantization(const struct fqt_forward_pass *pass) {
     const struct fqt_network *network = pass->network;
     const struct fqt_model *model = &network->model;
-    struct fqt_tensor_values x = fqt_values_of(network, model->layers[pass->l].input);
-    struct fqt_tensor_values y = fqt_values_of(network, pass->l + 1);
+    struct fqt_grid x = fqt_tensor_grid(network, model->layers[pass->l].input);
+    struct fqt_grid y = fqt_tensor_grid(network, pass->l + 1);
     struct fqt_grids grids = fqt_layer_grids(network, pass->l);
-    struct fqt_limits limits = fqt_output_limits(fqt_tensor_activation(model, pass->l + 1), &y);
+    struct fqt_limits limits = fqt_output_limits(fqt_tensor_activation(model, pass->l + 1), y);
     struct fqt_requantizer *requantizers = pass->scratch;
     int32_t *bias_acc = (int32_t *)(void *)(requantizers + grids.n);
     const int32_t *bias = pass->bias;

@@ -19,7 +19,7 @@ struct fqt_limits {
     int32_t lower, upper;
 };
 
-struct fqt_limits fqt_output_limits(enum fqt_activation activation, const struct fqt_tensor_values *y);
+struct fqt_limits fqt_output_limits(enum fqt_activation activation, struct fqt_grid y);
 
 /* Which inputs pass errors: those strictly between (4.3). */
 struct fqt_limits fqt_error_limits(const struct fqt_network *network, uint32_t t);
