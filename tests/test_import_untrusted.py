@@ -82,7 +82,8 @@ def test_pickled_weights_are_refused(exported, tmp_path):
     path = written(tmp_path, members | {WEIGHTS: json.dumps(config).encode(), "data/weights/weight_0": buffer.getvalue()})
     assert "'0.weight' as a pickled object" in line_of(path)
     constants = {"config": {"c": {"path_name": "opaque_obj_0", "is_param": False, "use_pickle": True, "tensor_meta": None}}}
-    evil = {"data/constants/model_constants_config.json": json.dumps(constants), "data/constants/opaque_obj_0": pickle.dumps(Evil("created"))}
+    evil = {"data/constants/model_constants_config.json": json.dumps(constants)}
+    evil["data/constants/opaque_obj_0"] = pickle.dumps(Evil(tmp_path / "created"))
     assert "'c' as a pickled object" in line_of(written(tmp_path, members | evil))
     assert sorted(tmp_path.iterdir()) == [path]
 

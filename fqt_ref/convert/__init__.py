@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trained networks from elsewhere, and back: `load("model.tflite")` gives a Graph for build.py and a report of what was done."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fqt_ref.convert.assemble import Imported, whole
+from fqt_ref.convert.limits import DAMAGE
 from fqt_ref.convert.remedies import refusal_of
-from fqt_ref.errors import FqtError
+from fqt_ref.errors import FqtError, one_line
 
 __all__ = ["FORMATS", "Imported", "load"]
 
@@ -57,4 +61,11 @@ def load(path: str | Path, input_shape: tuple[int, ...] | None = None) -> Import
         raise refusal_of(path, FORMATS)
     if not path.is_file():
         raise FqtError(f"{path}: no such file; name a model file that exists")
-    return whole(importer(path, input_shape), str(path))
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            return whole(importer(path, input_shape), str(path))
+    except FqtError as error:
+        raise FqtError(one_line(error)) from error
+    except DAMAGE as error:
+        raise FqtError(f"{path} is damaged, or of a kind never met ({one_line(repr(error), 100)}); export it again") from error

@@ -9,7 +9,8 @@ import numpy as np
 
 from fqt_ref.convert.activations import restore_activations
 from fqt_ref.convert.grids import EMPTY_SCALE, make_room_for_bias, same_grid, usable
-from fqt_ref.errors import FqtError
+from fqt_ref.convert.limits import MAX_COLUMNS, MAX_FEATURES
+from fqt_ref.errors import FqtError, one_line
 from fqt_ref.graph import WEIGHTED, Graph, Grid, Node
 
 NO_PAD = (0, 0, 0, 0)
@@ -57,10 +58,24 @@ class Imported:
     notes: list[str] = field(default_factory=list)
 
 
+def check_sizes(graph: Graph, where: str) -> None:
+    """Whether the feature maps and what convolutions make of them can be computed on a desktop. Raises FqtError."""
+    for t in range(len(graph.nodes) + 1):
+        h, w, c = graph.shape(t)
+        what = f"{graph.nodes[t - 1].op} {one_line(graph.nodes[t - 1].name, 60)}" if t else "the input"
+        if h * w * c > MAX_FEATURES:
+            raise FqtError(f"{where}: {what} has a feature map of {h}x{w}x{c}; {MAX_FEATURES} values are the most: use smaller inputs")
+        weights = graph.nodes[t - 1].weights if t else None
+        if weights is not None and weights[0].size * h * w > MAX_COLUMNS:
+            reads = f"{what} reads {weights[0].size} values at {h * w} positions"
+            raise FqtError(f"{where}: {reads}, more than can be computed: use smaller inputs")
+
+
 def whole(imported: Imported, where: str) -> Imported:
     """The same, if it is a whole network: its output has no height and width. Raises FqtError; where: what it calls the source."""
     graph = imported.graph
     h, w, c = graph.shape(len(graph.nodes))
+    check_sizes(graph, where)
     if h * w > 1:
         what = f"has an output with height and width, {h}x{w} of {c} channels; only one value a class can be imported"
         raise FqtError(f"{where}: {what}: put global pooling or a linear layer behind it before it is exported")

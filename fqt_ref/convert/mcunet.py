@@ -2,7 +2,6 @@
 """The int8 networks of "On-Device Training Under 256KB Memory" (a JSON list of layers, arrays in an .npz beside it) to a Graph."""
 
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from fqt_ref.convert.assemble import Assembler, Imported, Value
 from fqt_ref.convert.grids import make_grid, same_grid, weights_on_grid
+from fqt_ref.datasets.npz_archive import read_arrays
 from fqt_ref.errors import FqtError
 from fqt_ref.graph import Grid
 
@@ -24,12 +24,13 @@ def load_mcunet(path: Path) -> Imported:
     arrays_path = path.with_suffix(".npz")
     try:
         layers = json.loads(path.read_text())
-        with np.load(arrays_path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
     except OSError as error:
-        raise FqtError(f"cannot read {error.filename or arrays_path}: {error.strerror}; NAME.json needs NAME.npz beside it") from error
-    except (ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise FqtError(f"{path} or its arrays in {arrays_path.name} are damaged; copy them again") from error
+        raise FqtError(f"cannot read {path}: {error.strerror}; name a file that can be read") from error
+    except (ValueError, RecursionError) as error:
+        raise FqtError(f"{path} is no JSON, or damaged; copy it again") from error
+    if not arrays_path.is_file():
+        raise FqtError(f"{path} needs its arrays in {arrays_path.name} beside it, which is not there; copy both")
+    arrays: dict[str, Any] = dict(read_arrays(arrays_path))
     try:
         return _Importer(path.stem, layers, arrays).run()
     except FqtError as error:

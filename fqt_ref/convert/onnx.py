@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from fqt_ref.convert.assemble import NO_PAD, PLAIN, SOFTMAX, Assembler, Imported, Value, hwc
+from fqt_ref.convert.folding import fold
 from fqt_ref.convert.grids import make_grid, real_values, shift_of, weights_on_grid
-from fqt_ref.convert.onnx_file import OnnxFile, OnnxNode, fold, read_onnx, records, type_name
+from fqt_ref.convert.limits import DAMAGE, MAX_ELEMENTS
+from fqt_ref.convert.onnx_file import OnnxFile, OnnxNode, read_onnx, records, type_name
 from fqt_ref.errors import FqtError
 from fqt_ref.graph import Grid
 
@@ -52,6 +54,7 @@ class _Importer:
         self.uses = Counter(name for node in file.nodes for name in node.inputs)
         self.uses[file.output] += 1
         self.opset = file.opsets.get("", 17)
+        self.folded = 0  # elements of constants that were computed
         self.integers = {file.input} if file.type in WIDER else set()  # tensors whose values are integers, as the input has them
 
     def run(self) -> Imported:
@@ -102,6 +105,8 @@ class _Importer:
                 raise FqtError(f"reads '{missing[0]}', which no node before it makes")
             if node.op == "Constant":
                 self.constants[node.outputs[0]] = Constant(self.constant_value(node))
+            elif node.op in ("Loop", "Scan", "If"):
+                raise FqtError("is control flow; export the network with it unrolled, for one fixed size of input")
             elif node.op == "Shape":
                 self.shape_of(node)
             elif node.op in ("QuantizeLinear", "DequantizeLinear") or not all(name in self.constants for name in known):
@@ -110,7 +115,7 @@ class _Importer:
                 self.fold(node)
         except FqtError as error:
             raise FqtError(f"{node.op} '{node.name}' {error}") from error
-        except (ValueError, IndexError, TypeError, KeyError) as error:
+        except DAMAGE as error:
             raise FqtError(f"{node.op} '{node.name}' has attributes or inputs that do not fit together; the file is damaged") from error
 
     def operator(self, node: OnnxNode) -> None:
@@ -151,6 +156,9 @@ class _Importer:
         """Compute what depends on constants only; a transposition keeps the grid."""
         first = self.constants[node.inputs[0]] if node.inputs and node.inputs[0] else None
         results = fold(node, [self.constants[name].array if name else None for name in node.inputs], self.opset)
+        self.folded += sum(array.size for array in results)
+        if self.folded > MAX_ELEMENTS:
+            raise FqtError(f"and the nodes before it make constants of more than {MAX_ELEMENTS} elements; a microcontroller holds less")
         for name, array in zip(node.outputs, results, strict=True):
             self.constants[name] = Constant(array)
         if first is not None and first.grid is not None:

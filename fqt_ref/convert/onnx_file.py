@@ -11,6 +11,7 @@ from fqt_ref.errors import FqtError, one_line
 
 OLDEST_OPSET = 7
 MOST = 160  # characters of onnx's own messages
+MAX_NODES = 100_000
 REAL_TYPES = ("FLOAT", "FLOAT16", "DOUBLE", "UINT8", "INT8")
 
 
@@ -79,7 +80,10 @@ def records(model: Any, name: str, where: str) -> OnnxFile:
         raise FqtError(f"{where} uses opset {opsets['']}, older than {OLDEST_OPSET}: export it again with a newer one")
     if model.functions:
         try:
+            check_functions(model)
             model = onnx.inliner.inline_local_functions(model)
+        except FqtError as error:
+            raise FqtError(f"{where} {error}") from error
         except Exception as error:
             raise FqtError(f"{where} has functions that cannot be inlined: {one_line(error, MOST)}") from error
     graph = model.graph
@@ -97,6 +101,26 @@ def records(model: Any, name: str, where: str) -> OnnxFile:
         raise FqtError(f"{where}: input '{inputs[0].name}' is of type {kind}; {', '.join(REAL_TYPES)} can be imported")
     shape = tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in tensor.shape.dim)
     return OnnxFile(name, nodes, constants, inputs[0].name, shape, kind, graph.output[0].name, opsets)
+
+
+def check_functions(model: Any) -> None:
+    """Whether what a model's functions expand to, calls within calls, is no more than MAX_NODES nodes. Raises FqtError."""
+    bodies = {(function.domain, function.name): function.node for function in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def expanded(nodes: Any, calling: tuple[tuple[str, str], ...]) -> int:
+        total = 0
+        for node in nodes:
+            key = (node.domain, node.op_type)
+            if key in calling:
+                raise FqtError(f"has a function '{one_line(node.op_type, 60)}' that calls itself; export it again")
+            if key in bodies and key not in sizes:
+                sizes[key] = expanded(bodies[key], (*calling, key))
+            total += sizes.get(key, 1)
+        return total
+
+    if expanded(model.graph.node, ()) > MAX_NODES:
+        raise FqtError(f"has functions that expand to more than {MAX_NODES} nodes; export it without functions")
 
 
 def type_name(code: int) -> str:
@@ -118,22 +142,3 @@ def _node(onnx: Any, proto: Any) -> OnnxNode:
         attributes[attribute.name] = value
     op = proto.op_type if proto.domain in ("", "ai.onnx") else f"{proto.domain}.{proto.op_type}"
     return OnnxNode(op, proto.name or proto.output[0], list(proto.input), list(proto.output), attributes, proto)
-
-
-def fold(node: OnnxNode, arrays: list[np.ndarray | None], opset: int) -> list[np.ndarray]:
-    """What a node makes of constants, by onnx's reference implementation. Raises FqtError if it has none."""
-    onnx = require_onnx()
-    from onnx.reference import ReferenceEvaluator
-
-    names = [name for name, array in zip(node.inputs, arrays, strict=True) if array is not None]
-    values = [array for array in arrays if array is not None]
-    feeds = dict(zip(names, values, strict=True))
-    kind = onnx.helper.np_dtype_to_tensor_dtype
-    types = [onnx.helper.make_tensor_value_info(name, kind(array.dtype), array.shape) for name, array in feeds.items()]
-    ends = [onnx.ValueInfoProto(name=name) for name in node.outputs]
-    graph = onnx.helper.make_graph([node.proto], "constant", types, ends)
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
-    try:
-        return [np.asarray(v) for v in ReferenceEvaluator(model).run(None, feeds)]
-    except Exception as error:
-        raise FqtError(f"works on constants and cannot be computed: {one_line(error, MOST)}") from error

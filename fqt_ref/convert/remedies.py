@@ -13,7 +13,7 @@ REMEDIES = {
     (".pb",): ("a TensorFlow graph", TO_TFLITE.format("saved_model(folder)")),
     (".pth", ".ckpt", ".bin", ".safetensors"): ("PyTorch weights, which hold no network", TO_PT2),
     (".pkl", ".pickle", ".joblib"): ("a pickle, which can run code", "export what it holds as .onnx, .tflite or .pt2"),
-    (".pte", ".ptl", ".ort", ".mlmodel", ".engine", ".trt"): ("made for one runtime", "import what it was made from, .onnx, .tflite or .pt2"),
+    (".pte", ".ptl", ".ort", ".mlmodel", ".engine"): ("made for one runtime", "import what it was made from: .onnx, .tflite, .pt2"),
     (".npz",): ("arrays", "fqt quantize makes a model file of a float32 network that fqt pretrain or fqt prune wrote"),
     (".fqt",): ("a model file of fqt already", "use it as it is"),
 }

@@ -4,6 +4,7 @@
 from typing import Any
 
 from fqt_ref.convert.assemble import Imported, Row
+from fqt_ref.errors import one_line
 from fqt_ref.graph import WINDOWED, Graph, Grid, Node
 
 
@@ -53,8 +54,9 @@ def table(imported: Imported) -> list[str]:
     names = ("source", "name", "layer", "reads", "output", "window", "activation", "weights", "grids", "scale, zero", "")
     rows = Table(*names, box=None)
     for row in describe(imported):
-        name = row["source_name"] if len(row["source_name"]) <= 24 else "…" + row["source_name"][-23:]
-        cells = [row["source_op"], name, *[""] * 8, row["note"]]
+        name = one_line(row["source_name"])
+        name = name if len(name) <= 24 else "…" + name[-23:]
+        cells = [one_line(row["source_op"]), name, *[""] * 8, one_line(row["note"])]
         if "op" in row:
             grid = row["output_grid"]
             cells[2:10] = [

@@ -10,6 +10,7 @@ import numpy as np
 
 from fqt_ref.convert.assemble import NO_PAD, SOFTMAX, Assembler, Imported, Value
 from fqt_ref.convert.grids import make_grid, real_values, weights_on_grid
+from fqt_ref.convert.limits import DAMAGE
 from fqt_ref.convert.tflite_file import Operator, Tensor, TFLiteFile, read_tflite
 from fqt_ref.errors import FqtError
 from fqt_ref.graph import Grid
@@ -57,6 +58,9 @@ class _Importer:
                 else:
                     text = f"{self.path}: {operator.op} '{name}' has no options; the file is damaged"
                 raise FqtError(text) from error
+            except DAMAGE as error:
+                what = "has options or inputs that do not fit together; the file is damaged"
+                raise FqtError(f"{self.path}: {operator.op} '{name}' {what}") from error
         output = self.values.get(self.file.outputs[0])
         if output is None:
             raise FqtError(f"{self.path}: no operator makes the output; the file is damaged")

@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A TFLite file as plain records: every offset that the file holds is followed here, so that a damaged file fails here and nowhere else."""
 
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fqt_ref.convert.limits import DAMAGE
 from fqt_ref.errors import FqtError
 
-DAMAGE = (struct.error, ValueError, IndexError, TypeError, OverflowError, AttributeError, KeyError, MemoryError, AssertionError)
 NUMPY_TYPES = {"FLOAT32": "<f4", "FLOAT16": "<f2", "INT32": "<i4", "UINT8": "u1", "INT64": "<i8", "INT8": "i1", "INT16": "<i2", "BOOL": "?"}
 # Options that tell what an operator does, as the schema names them.
 OPTIONS = {
@@ -81,7 +80,7 @@ def read_tflite(path: Path) -> TFLiteFile:
         subgraphs = model.SubgraphsLength()
         if subgraphs == 1:
             return _read(tflite, model)
-    except DAMAGE as error:
+    except (*DAMAGE, AssertionError) as error:
         raise FqtError(f"{path} is damaged or cut short: a table or array reaches beyond its {len(data)} bytes; copy it again") from error
     if subgraphs == 0:
         raise FqtError(f"{path} is damaged: it holds no graph; copy it again")

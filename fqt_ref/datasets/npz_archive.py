@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading numpy's .npz archives from strangers: no pickles, and one line whatever is wrong."""
+"""Reading numpy's .npz archives from strangers: no pickles, sizes before contents, and one line whatever is wrong."""
 
+import math
 import zipfile
 from pathlib import Path
 from typing import TypeVar, cast
@@ -12,11 +13,14 @@ from fqt_ref.errors import FqtError, one_line
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
+MAX_BYTES = 1 << 30  # that an archive may unpack to,
+MAX_RATIO = 16  # or so many times its own size: images and signals shrink to no less
+
 
 def array_names(path: Path) -> tuple[str, ...]:
     """Return the names of the arrays in an .npz file.
 
-    Raises FqtError: unreadable file, text or anything else that is not a zip archive, a truncated archive.
+    Raises FqtError: unreadable file, text or anything else that is not a zip archive, a truncated archive, one that unpacks to too much.
     """
     try:
         with open(path, "rb") as file:
@@ -26,6 +30,7 @@ def array_names(path: Path) -> tuple[str, ...]:
                 raise FqtError(f"{path}: damaged .npz file (truncated zip archive); write it again")
             raise FqtError(f"{path}: not an .npz file (no zip archive); write one with numpy.savez_compressed")
         with zipfile.ZipFile(path) as archive:
+            check_size(path, archive)
             return tuple(name.removesuffix(".npy") for name in archive.namelist())
     except FqtError:
         raise
@@ -33,6 +38,34 @@ def array_names(path: Path) -> tuple[str, ...]:
         raise FqtError(f"{path}: cannot be read ({error.strerror or error}); mend the path or its permissions") from error
     except Exception as error:  # zipfile answers damage with exceptions of many types
         raise FqtError(f"{path}: damaged .npz file ({one_line(error)}); write it again") from error
+
+
+def check_size(path: Path, archive: zipfile.ZipFile) -> None:
+    """Whether an archive unpacks to no more than its size makes believable. Raises FqtError."""
+    packed, whole = path.stat().st_size, sum(info.file_size for info in archive.infolist())
+    if whole > max(MAX_BYTES, MAX_RATIO * packed):
+        remedy = "if that is meant, write it uncompressed with numpy.savez"
+        raise FqtError(f"{path}: {packed >> 10} KiB that unpack to {whole >> 20} MiB; {remedy}")
+
+
+def check_header(path: Path, name: str) -> None:
+    """Whether an array's header asks for no more than its member holds: numpy would allocate it first. Raises FqtError, or as zipfile."""
+    with zipfile.ZipFile(path) as archive:
+        info = next(info for info in archive.infolist() if info.filename.removesuffix(".npy") == name)
+        with archive.open(info) as member:
+            if not member.peek(6).startswith(b"\x93NUMPY"):
+                return  # no array: numpy gives the bytes as they are
+            version = np.lib.format.read_magic(member)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(member)
+        held = info.file_size
+    if not dtype.hasobject and math.prod(shape) * dtype.itemsize > held:
+        raise FqtError(f"{path}: '{name}' is damaged (shape {shape} of {dtype} in {held} bytes); write the file again")
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+    """Return all arrays of an .npz file. Raises FqtError as read_array does."""
+    return {name: read_array(path, name) for name in array_names(path)}
 
 
 def read_array(path: Path, name: str) -> NDArray[np.generic]:
@@ -44,8 +77,11 @@ def read_array(path: Path, name: str) -> NDArray[np.generic]:
     if name not in names:
         raise FqtError(f"{path}: has no array '{name}', only {', '.join(names) or 'nothing'}; name it so")
     try:
+        check_header(path, name)
         with np.load(path, allow_pickle=False) as archive:
             array = archive[name]
+    except FqtError:
+        raise
     except Exception as error:  # numpy and zipfile answer damage with exceptions of many types
         if "allow_pickle" in str(error):
             raise FqtError(f"{path}: '{name}' holds Python objects (pickle); save it as an array of numbers") from error

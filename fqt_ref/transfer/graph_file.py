@@ -3,15 +3,15 @@
 
 import json
 import os
-import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fqt_ref.datasets.npz_archive import read_arrays
 from fqt_ref.errors import FqtError
-from fqt_ref.graph import Graph, Grid, Node
+from fqt_ref.graph import ACTIVATIONS, OPERATORS, Graph, Grid, Node
 
 FORMAT = 1
 ARRAYS = ("weights", "bias")
@@ -45,9 +45,11 @@ def write(path: Path, graph: Graph, notes: dict[str, Any] | None = None) -> None
 
 def read(path: Path) -> tuple[Graph, dict[str, Any]]:
     """The Graph and the notes of a file. Raises FqtError: no such file, or not one that write made."""
+    remedy = "name one that fqt pretrain or fqt prune wrote"
+    if not path.exists():
+        raise FqtError(f"{path}: no such file; {remedy}")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays: dict[str, Any] = dict(read_arrays(path))
         text = json.loads(arrays["graph"].tobytes())
         if text["format"] != FORMAT:
             raise FqtError(f"{path}: format {text['format']}, this fqt reads {FORMAT}: write it anew with this fqt")
@@ -59,12 +61,30 @@ def read(path: Path) -> tuple[Graph, dict[str, Any]]:
                 setattr(node, key, arrays.get(f"{i}.{key}"))
             for key in GRIDS:
                 setattr(node, key, get_grid(arrays, f"{i}.{key}"))
+            check_node(graph, node)
             graph.append(node)
-    except FileNotFoundError as error:
-        raise FqtError(f"{path}: no such file; name one that fqt pretrain or fqt prune wrote") from error
-    except (OSError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile) as error:
-        raise FqtError(f"{path}: not a float32 network of fqt; name one that fqt pretrain or fqt prune wrote") from error
+    except FqtError as error:
+        raise FqtError(f"{path}: not a float32 network of fqt ({str(error).removeprefix(f'{path}: ')}); {remedy}") from error
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise FqtError(f"{path}: not a float32 network of fqt; {remedy}") from error
     return graph, text["notes"]
+
+
+def check_node(graph: Graph, node: Node) -> None:
+    """Whether a node from a file fits the graph that it is to be appended to. Raises ValueError, TypeError or KeyError."""
+    numbers = [*node.inputs, *node.kernel, *node.stride, *node.padding, *node.dilation, node.channels]
+    if node.op not in OPERATORS or node.activation not in ACTIVATIONS or not all(type(n) is int and n >= 0 for n in numbers):
+        raise ValueError("an operator, activation or number that does not exist")
+    if max(node.inputs) > len(graph.nodes) or len(node.inputs) != (2 if node.op == "add" else 1) or min(*node.stride, *node.dilation) < 1:
+        raise ValueError("inputs, strides or dilations that cannot be")
+    if node.weights is None:
+        return
+    h, w, c = graph.shape(node.inputs[0])
+    depth = {"linear": h * w * c, "conv2d": c, "depthwise_conv2d": 1}[node.op]
+    shapes = (node.channels, *((1, 1) if node.op == "linear" else node.kernel), depth), (node.channels,)
+    for array, shape in zip((node.weights, node.bias), shapes, strict=True):
+        if array is None or array.dtype != np.float32 or array.shape != shape or not np.all(np.isfinite(array)):
+            raise ValueError("weights or biases that do not fit")
 
 
 def to_shape(values: list[int]) -> tuple[int, int, int]:
