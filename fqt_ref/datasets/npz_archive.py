@@ -53,8 +53,9 @@ def check_header(path: Path, name: str) -> None:
     with zipfile.ZipFile(path) as archive:
         info = next(info for info in archive.infolist() if info.filename.removesuffix(".npy") == name)
         with archive.open(info) as member:
-            if not member.peek(6).startswith(b"\x93NUMPY"):
+            if member.read(6) != b"\x93NUMPY":
                 return  # no array: numpy gives the bytes as they are
+            member.seek(0)
             version = np.lib.format.read_magic(member)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, _, dtype = read(member)
