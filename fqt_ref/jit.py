@@ -5,6 +5,7 @@ import gc
 import importlib
 import os
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -30,6 +31,7 @@ if "scipy.linalg" not in sys.modules:
 gc.disable()
 import numba  # noqa: E402
 
+from fqt_ref.cache_files import KernelCache  # noqa: E402
 from fqt_ref.kernel_cache import LOCATORS  # noqa: E402
 
 numba.config.CACHE_LOCATOR_CLASSES = LOCATORS  # type: ignore[attr-defined]
@@ -38,13 +40,37 @@ gc.enable()
 
 # error_model="numpy": a division is one instruction, without Python's check for zero.
 # _nrt (references to arrays are counted) is said aloud, because an uncounted caller would pass on its False.
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": False, "error_model": "numpy", "_nrt": True}
-njit = numba.njit(**OPTIONS)
+OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy", "_nrt": True}
+
+
+def compiled_with(**options: Any) -> Callable[[Any], Any]:
+    """A decorator: Numba's njit with these options, and our cache."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        made = numba.njit(**options)(function)
+        if made is not function:  # NUMBA_DISABLE_JIT leaves functions as they are
+            made._cache = KernelCache(function)
+        return made
+
+    return decorate
+
+
+njit = compiled_with(**OPTIONS)
 # For functions that walk through a State and return no array: counting references to its twenty arrays, which the caller keeps, takes a
 # third of their time (scripts/bench_engine.py).
-uncounted = numba.njit(**OPTIONS | {"_nrt": False})
+uncounted = compiled_with(**OPTIONS | {"_nrt": False})
 # For functions that return a part of a State's array: in an uncounted one no call may.
-inlined = numba.njit(**OPTIONS, inline="always")
+inlined = compiled_with(**OPTIONS, inline="always")
+
+
+def when_compiling(say: Callable[[], None]) -> None:
+    """Call say() once, when the first kernel has to be compiled in this process, because no cache has it."""
+
+    def once() -> None:
+        KernelCache.missed = staticmethod(lambda: None)
+        say()
+
+    KernelCache.missed = staticmethod(once)
 
 
 def is_compiled(function) -> bool:
