@@ -3,6 +3,7 @@
 
 import numpy as np
 
+from fqt_ref.blas import one_blas_thread
 from fqt_ref.calibrate import fresh_layer, output_grid, quantize_layer
 from fqt_ref.errors import FqtError
 from fqt_ref.graph import WEIGHTED, WINDOWED, Graph, Node
@@ -167,6 +168,7 @@ class Builder:
             del self.values[t]
 
 
+@one_blas_thread()
 def build_network(
     graph: Graph,
     config: str,
@@ -204,11 +206,12 @@ def build_network(
 
 
 def freeze(network: Network, train_last: int | None) -> None:
-    """Let only the last train_last layers with weights train (all if None); adapt the ranges of what carries errors; plan the memory."""
+    """Let only the last train_last layers with weights train, at least one (all if None); adapt the ranges of what carries errors; plan
+    the memory. Raises FqtError."""
     weighted = [i for i, weights in enumerate(network.weights) if weights is not None]
     count = len(weighted) if train_last is None else train_last
-    if not 0 <= count <= len(weighted):
-        raise FqtError(f"cannot train the last {count} layers: the network has {len(weighted)} with weights")
+    if train_last is not None and not 1 <= count <= len(weighted):
+        raise FqtError(f"cannot train the last {count} layers: the network has {len(weighted)} with weights, and 1 is the least")
     network.layers["flagset"] &= ~np.uint8(LAYER_TRAINABLE)
     for i in weighted[len(weighted) - count :]:
         network.layers["flagset"][i] |= LAYER_TRAINABLE

@@ -11,6 +11,7 @@ import numpy as np
 from fqt_ref import device
 from fqt_ref import train_step as ts
 from fqt_ref import zeroth_order as zo
+from fqt_ref.blas import one_blas_thread
 from fqt_ref.errors import FqtError
 from fqt_ref.golden.format import Case, case_bytes, file_bytes
 from fqt_ref.golden.steps import trace_case, zeroth_trace_case
@@ -93,6 +94,7 @@ def batches(
     yield portion
 
 
+@one_blas_thread()
 def crosscheck(
     target: str, networks: int, steps: int, seed: int, advance: Callable[[int], None] = lambda n: None, zeroth: bool = False
 ) -> dict[str, Any]:

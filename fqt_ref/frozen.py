@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from fqt_ref import train_step as ts
+from fqt_ref.blas import one_blas_thread
 from fqt_ref.network import ENTRY, Network, State, carrying, inputs_of
 from fqt_ref.training_plan import tensor_bytes
 
@@ -47,6 +48,6 @@ def frozen_features(
             ts.features(own, samples[at : at + PIECE], entry, features[at : at + PIECE])
             advance(len(features[at : at + PIECE]))
 
-    with ThreadPoolExecutor(threads) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, range(threads)))
     return features

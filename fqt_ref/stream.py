@@ -12,10 +12,13 @@ from fqt_ref import stream_frames as frames
 from fqt_ref import train_step as ts
 from fqt_ref import zeroth_order as zo
 from fqt_ref.arithmetic import sample_order
+from fqt_ref.blas import one_blas_thread
 from fqt_ref.errors import FqtError
 from fqt_ref.network import SAMPLES, Network
+from fqt_ref.sample_checks import check_labels, check_sample_bytes
 from fqt_ref.state import EVENTS, Record, state_records
 from fqt_ref.training import prepared_state
+from fqt_ref.training_plan import tensor_bytes
 
 SILENCE = 2.0  # seconds after which the device is asked how far it is
 SECONDS_BETWEEN_LINES = 0.5
@@ -183,8 +186,11 @@ def learn_on_device(
     return Learnt(*session.state(), report)
 
 
+@one_blas_thread()
 def learn_on_engine(network: Network, config: ts.TrainConfig, course: Course, zeroth: zo.ZerothConfig | None = None) -> list[Record]:
-    """The same course here: the state's records. zeroth: to train without back-propagation."""
+    """The same course here: the state's records. zeroth: to train without back-propagation. Raises FqtError for samples that do not fit."""
+    check_sample_bytes("the course", course.samples, tensor_bytes(network.tensors[0]))
+    check_labels("the course's labels", course.labels, len(course.samples), int(network.tensors[-1]["c"]))
     state = prepared_state(network, config) if zeroth is None else zo.prepared_state(network, config, zeroth)
     for order in course.orders:
         losses, predictions = np.zeros(len(order), np.int64), np.zeros(len(order), np.int64)

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fqt_ref import ARITHMETIC_VERSION
+from fqt_ref.blas import one_blas_thread
 from fqt_ref.errors import FqtError
+from fqt_ref.files import make_folder
+from fqt_ref.files import write as write_file
 from fqt_ref.golden.format import VERSION, case_spans, file_bytes
 
 MANIFEST = "manifest.json"
@@ -15,6 +18,7 @@ DEFAULT_DIR = Path(__file__).resolve().parents[2] / "golden"
 FILES = 33  # that generate() makes beside the manifest
 
 
+@one_blas_thread()
 def generate(advance: Callable[[str], None] = lambda name: None) -> dict[str, bytes]:
     """All golden files by name, and the manifest. advance(name) is called as each is ready."""
     from fqt_ref.golden.operators import operator_files
@@ -39,14 +43,14 @@ def generate(advance: Callable[[str], None] = lambda name: None) -> dict[str, by
 
 
 def write(folder: Path, files: dict[str, bytes]) -> None:
-    """Write all files; ones that are no longer made are removed."""
+    """Write all files, the manifest last; ones that are no longer made are removed. Raises FqtError."""
+    make_folder(folder, "--golden-dir")
+    for name in sorted(files, key=lambda name: name == MANIFEST):
+        write_file(folder / name, files[name], "--golden-dir")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.fqg"):
             if old.name not in files:
                 old.unlink()
-        for name, data in files.items():
-            (folder / name).write_bytes(data)
     except OSError as error:
         raise FqtError(f"cannot write golden vectors to {folder}: {error.strerror}; choose another folder with --golden-dir") from error
 
