@@ -1,18 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `fqt` command: parses, calls, shows. Results go to standard output, everything else to standard error."""
 
-import json
+import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
-from fqt_ref import __version__
-from fqt_ref.errors import FqtError
+from fqt_ref import MAX_CLASSES, __version__
+from fqt_ref.errors import FqtError, one_line
 from fqt_ref.experiments.commands import experiment
+from fqt_ref.files import check_output, make_folder
 from fqt_ref.optimizers.names import NAMES
+from fqt_ref.option_types import BYTE, LAYERS, SEED, SOME_EPOCHS
 from fqt_ref.serial_line import BAUD
-from fqt_ref.terminal import FILE, data_options, json_option, progress, say, say_if_slow, show, training_options, zeroth_options
+from fqt_ref.stop import stoppable
+from fqt_ref.terminal import (
+    FILE,
+    data_files,
+    data_options,
+    json_option,
+    progress,
+    say,
+    say_if_slow,
+    show,
+    training_options,
+    zeroth_options,
+)
 from fqt_ref.transfer.commands import COMMANDS
 
 
@@ -28,16 +43,16 @@ def fqt() -> None:
 @click.option("--network", default="mnist-cnn", show_default=True, help="mnist-cnn, digits-cnn or digits-mlp.")
 @click.option("--config", default="uint8", show_default=True, help="uint8, mixed (float32 head) or float32.")
 @click.option("--from", "source", type=FILE, help="Go on training this model file instead of random weights.")
-@click.option("--train-last", type=int, help="Train only the last N layers with weights.")
-@click.option("--epochs", default=5, show_default=True, help="0 writes the network calibrated but untrained.")
+@click.option("--train-last", type=LAYERS, help="Train only the last N layers with weights.")
+@click.option("--epochs", default=5, show_default=True, help="0 to 1000000; 0 writes the network calibrated but untrained.")
 @training_options()
 @zeroth_options
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, type=SEED)
 @click.option("--plot", type=FILE, help="Draw loss and accuracy into this PNG (extra: plot).")
 @click.option("-o", "--output", type=FILE, required=True, help="Model file to write.")
 @json_option
 def train(data, data_dir, data_range, network, config, source, train_last, epochs, training, zeroth, seed, plot, output, as_json) -> None:
-    """Train a network and write it to a model file. Ctrl-C stops early and keeps what was learnt.
+    """Train a network and write it to a model file, after each epoch. Ctrl-C (or SIGTERM) stops early and keeps what was learnt.
 
     A model file holds no momentum, and a board goes on with standardized-sgd whatever trained it.
     """
@@ -45,18 +60,18 @@ def train(data, data_dir, data_range, network, config, source, train_last, epoch
     from fqt_ref.build import freeze
     from fqt_ref.datasets import load
     from fqt_ref.input_grid import fitted_to
+    from fqt_ref.keep import Keeper
     from fqt_ref.kind import TRAINING, check_classifier
     from fqt_ref.network import network_of
+    from fqt_ref.plot import check_picture, plot_history
     from fqt_ref.train_step import train_config
     from fqt_ref.training import check_run, fresh_network, train_epochs
     from fqt_ref.zeroth_order import check_options, zeroth_config
 
     settings, optimizer = train_config(**training, seed=seed), training["optimizer"]
     check_run(settings, epochs)
-    if plot is not None:
-        from fqt_ref.plot import require_matplotlib
-
-        require_matplotlib()
+    check_output(output, inputs=data_files(data, data_dir))
+    check_picture(plot, inputs=[source, output, *data_files(data, data_dir)])
     images = load(data, data_dir, data_range=data_range)
     if source is None:
         start = fresh_network(network, config, images, seed, train_last)
@@ -75,6 +90,7 @@ def train(data, data_dir, data_range, network, config, source, train_last, epoch
         check_options(settings)
         estimates = zeroth_config(start, settings.batch_size, **zeroth)
     say_if_slow()
+    keep = Keeper(output)
     history, state, stopped = [], None, False
     with progress("training", epochs * len(images.train_x)) as advance:
         try:
@@ -82,15 +98,13 @@ def train(data, data_dir, data_range, network, config, source, train_last, epoch
             for epoch, trained in epochs_of:
                 history.append(epoch)
                 state = trained
-                say(f"epoch {epoch.epoch + 1}: loss {epoch.loss:.4f}, train {epoch.train_accuracy:.4f}, test {epoch.test_accuracy:.4f}")
+                keep(epoch, network_of(start.name, state))
         except KeyboardInterrupt:
             stopped = True
     if state is None and stopped:
         raise FqtError("stopped before the first epoch was complete: nothing to write; choose fewer samples or wait for an epoch")
     model_file.write(output, start if state is None else network_of(start.name, state))
     if plot is not None and history:
-        from fqt_ref.plot import plot_history
-
         plot_history([e.as_dict() for e in history], plot)
     result = {
         "model": str(output),
@@ -142,7 +156,9 @@ def info(model, plot, as_json) -> None:
     """What is in a model file: layers, shapes, scales, what trains, and its memory."""
     from fqt_ref import model_file
     from fqt_ref.info import describe, table
+    from fqt_ref.plot import check_picture
 
+    check_picture(plot, inputs=[model])
     network = model_file.read(model)
     description = describe(network, model.stat().st_size)
     if plot is not None:
@@ -162,6 +178,8 @@ def golden(only_check, golden_dir, as_json) -> None:
     from fqt_ref import golden as vectors
 
     folder = golden_dir or vectors.DEFAULT_DIR
+    if not only_check:
+        make_folder(folder, "--golden-dir")
     say_if_slow()
     with progress("golden vectors", vectors.FILES) as advance:
         files = vectors.generate(lambda name: advance(1, name))
@@ -177,9 +195,9 @@ def golden(only_check, golden_dir, as_json) -> None:
 
 @fqt.command()
 @click.option("--target", default="host", show_default=True, help="host, cortex-m0, cortex-m3, cortex-m4 or cortex-m7.")
-@click.option("--networks", default=20, show_default=True, type=click.IntRange(1))
-@click.option("--steps", default=6, show_default=True, type=click.IntRange(1))
-@click.option("--seed", default=0, show_default=True)
+@click.option("--networks", default=20, show_default=True, type=click.IntRange(1, 1_000_000))
+@click.option("--steps", default=6, show_default=True, type=click.IntRange(1, 1_000_000))
+@click.option("--seed", default=0, show_default=True, type=SEED)
 @click.option("--zeroth", is_flag=True, help="Train without back-propagation (SPEC.md 17).")
 @json_option
 def crosscheck(target, networks, steps, seed, zeroth, as_json) -> None:
@@ -206,7 +224,7 @@ def crosscheck(target, networks, steps, seed, zeroth, as_json) -> None:
 @click.option(
     "--samples", default=64, show_default=True, type=click.IntRange(1, 65535), help="How many samples go into flash, or are sent."
 )
-@click.option("--epochs", default=1, show_default=True, type=click.IntRange(1), help="How often the samples are sent.")
+@click.option("--epochs", default=1, show_default=True, type=SOME_EPOCHS, help="How often the samples are sent.")
 @training_options(batch_size=8)
 @zeroth_options
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Build folder [default: build/deploy-BOARD].")
@@ -214,8 +232,10 @@ def crosscheck(target, networks, steps, seed, zeroth, as_json) -> None:
 @click.option("--run", is_flag=True, help="Start the application on an emulated board, send it samples, compare what it has learnt.")
 @click.option("--embedded", is_flag=True, help="Let it learn the samples in its flash instead.")
 @click.option("--port", help="Serial port of a real board, for example /dev/ttyACM0: flash it with west, and --run there.")
-@click.option("--baud", default=BAUD, show_default=True, help="Of that port.")
-@click.option("--seconds", default=120, show_default=True, help="How long it may take, or how long to show it.")
+@click.option("--baud", default=BAUD, show_default=True, type=click.IntRange(1, 100_000_000), help="Of that port.")
+@click.option(
+    "--seconds", default=120, show_default=True, type=click.IntRange(1, 1_000_000), help="How long it may take, or how long to show it."
+)
 @json_option
 def deploy(
     model, board, data, data_dir, data_range, samples, epochs, training, zeroth, output, build, run, embedded, port, baud, seconds, as_json
@@ -264,7 +284,7 @@ def fit(model, board, budget, samples, as_json) -> None:
 
     limit = None if budget is None else fitting.parse_bytes(budget)
     results = fitting.fit(model_file.read(model), list(fitting.BOARDS) if board is None else [board], samples, limit)
-    click.echo(json.dumps(results if board is None else results[0]) if as_json else "\n".join(fitting.table(results)))
+    show(as_json, results if board is None else results[0], lambda: fitting.table(results))
 
 
 @fqt.command("import")
@@ -274,13 +294,13 @@ def fit(model, board, budget, samples, as_json) -> None:
 @click.option("--config", default="uint8", show_default=True, help="uint8, mixed (float32 head) or float32.")
 @click.option("--per-channel/--per-tensor", default=True, show_default=True, help="Grids of weights that the model does not prescribe.")
 @click.option("--calibration", default="minmax", show_default=True, help="minmax, or percentile: without rare values (input, too).")
-@click.option("--percentile", default=99.9, show_default=True, help="How much of each range percentile calibration keeps, in %.")
-@click.option("--train-last", type=int, help="Train only the last N layers with weights.")
-@click.option("--classes", type=int, help="Replace the last layer by an untrained one for N classes.")
+@click.option("--percentile", default=99.9, show_default=True, help="50 to 100: how much of each range percentile calibration keeps, in %.")
+@click.option("--train-last", type=LAYERS, help="Train only the last N layers with weights.")
+@click.option("--classes", type=click.IntRange(1, MAX_CLASSES), help="Replace the last layer by an untrained one for N classes.")
 @click.option("--input-shape", help="c,h,w of a sample, for TorchScript files, which do not say it.")
 @click.option("--input-scale", type=float, help="What one step of the network's input is worth, where the model does not prescribe it.")
-@click.option("--input-zero", type=int, default=0, show_default=True, help="The input byte that is 0, with --input-scale.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--input-zero", type=BYTE, default=0, show_default=True, help="The input byte that is 0, with --input-scale.")
+@click.option("--seed", default=0, show_default=True, type=SEED)
 @click.option("--report", is_flag=True, help="Show what became of each operator.")
 @click.option("-o", "--output", type=FILE, required=True, help="Model file to write.")
 @json_option
@@ -293,6 +313,7 @@ def import_(model, input_shape, report, as_json, **options) -> None:
         if not all(part.strip().isdecimal() for part in input_shape.split(",")):
             raise FqtError(f"--input-shape '{input_shape}' is not a list of sizes like 3,32,32")
         shape = tuple(int(part) for part in input_shape.split(","))
+    check_output(options["output"], inputs=[model, *data_files(options["data"], options["data_dir"])])
     result, lines = import_model(ImportSettings(model, input_shape=shape, **options))
     head = f"{options['output']}: {result['kind']}, {result['layers']} layers, {result['weights']} weights from {model}"
     show(as_json, result, lambda: [*(lines if report else result["notes"]), head])
@@ -306,6 +327,7 @@ def export(model, output, as_json) -> None:
     """Write a model file as ONNX: quantized with QuantizeLinear and DequantizeLinear pairs (QDQ)."""
     from fqt_ref.convert.command import export_model
 
+    check_output(output, inputs=[model])
     result = export_model(model, output)
     show(as_json, result, lambda: [f"{output}: {result['layers']} layers, {result['bytes']} bytes"])
 
@@ -315,15 +337,37 @@ for command in (*COMMANDS, experiment):
 
 
 def main() -> None:
-    """Entry point: a FqtError is one line and exit code 2."""
+    """Entry point: whatever is wrong with the input, the files or the machine is one line and exit code 2; a stop is 130."""
+    with stoppable():
+        try:
+            fqt(standalone_mode=False)
+        except FqtError as error:
+            end(str(error))
+        except click.ClickException as error:
+            end(error.format_message())
+        except click.Abort as error:
+            if isinstance(error.__cause__, EOFError):
+                end("a file ends before it should: get it again")
+            end("stopped", 130)
+        except KeyboardInterrupt:
+            end("stopped", 130)
+        except OSError as error:
+            end(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        except MemoryError as error:
+            end(f"not enough memory{f' ({error})' if str(error) else ''}: use less data or a smaller network")
+
+
+def end(text: str, code: int = 2) -> NoReturn:
+    """Say a line and leave."""
+    say(f"fqt: {one_line(text)}")
+    drop_unwritten()
+    sys.exit(code)
+
+
+def drop_unwritten() -> None:
+    """What could not be written to standard output must not be tried again when Python ends, which would say more than our line."""
     try:
-        fqt(standalone_mode=False)
-    except FqtError as error:
-        click.echo(f"fqt: {error}", err=True)
-        sys.exit(2)
-    except click.ClickException as error:
-        click.echo(f"fqt: {error.format_message()}", err=True)
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("fqt: stopped", err=True)
-        sys.exit(130)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

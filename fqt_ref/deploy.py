@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fqt_ref import model_file
+from fqt_ref import files, model_file
 from fqt_ref.boards import BOARDS
 from fqt_ref.build_errors import explain, overflows, unknown_board
 from fqt_ref.datasets import Dataset, load
@@ -97,7 +97,7 @@ class Inputs(NamedTuple):
 def write_if_new(path: Path, content: bytes) -> None:
     """Write a file, but leave one that is the same alone: its time says whether the build is older."""
     if not path.exists() or path.read_bytes() != content:
-        path.write_bytes(content)
+        files.write(path, content)
 
 
 def check_memory(settings: Settings, network: Network) -> None:
@@ -125,13 +125,10 @@ def write_inputs(settings: Settings, with_build: bool) -> Inputs:
     if with_build:
         check_memory(settings, network)
     inputs = Inputs(*(settings.folder / name for name in ("model.fqt", "samples.bin", "fqt.conf")))
-    try:
-        settings.folder.mkdir(parents=True, exist_ok=True)
-        write_if_new(inputs.model, settings.model.read_bytes())
-        write_if_new(inputs.samples, samples_bytes(data, INFERENCE_SAMPLES if settings.stream else settings.samples))
-        write_if_new(inputs.config, fragment(network, training, settings.stream, settings.shares_console).encode())
-    except OSError as error:
-        raise FqtError(f"cannot write to {settings.folder}: {error.strerror}; choose another folder with -o") from error
+    files.make_folder(settings.folder)
+    write_if_new(inputs.model, settings.model.read_bytes())
+    write_if_new(inputs.samples, samples_bytes(data, INFERENCE_SAMPLES if settings.stream else settings.samples))
+    write_if_new(inputs.config, fragment(network, training, settings.stream, settings.shares_console).encode())
     return inputs
 
 

@@ -153,7 +153,7 @@ def parse_bytes(text: str) -> int:
     """A number of bytes, with K or M for 1024 or 1024^2. Raises FqtError."""
     units = {"K": 1 << 10, "M": 1 << 20}
     number = text[:-1] if text[-1:].upper() in units else text
-    if not number.isdecimal() or int(number) == 0:
+    if not number.isdecimal() or len(number) > 12 or int(number) == 0:
         raise FqtError(f"budget '{text}' is not a number of bytes: write it as 262144, 256K or 1M")
     return int(number) * units.get(text[-1:].upper(), 1)
 

@@ -27,6 +27,7 @@ from fqt_ref.datasets.layout import Shape, arranged, picture_shape
 from fqt_ref.errors import FqtError
 from fqt_ref.graph import Graph
 from fqt_ref.network import Network, State
+from fqt_ref.sample_checks import check_dataset
 
 _log = logging.getLogger(__name__)
 TELLING_CUT = 0.001  # share of values cut off from which on it is said
@@ -154,8 +155,9 @@ def on_grid(data: Dataset, grid: InputGrid) -> Placed:
 def fitted(data: Dataset, shape: Shape, classes: int, grid: InputGrid | None = None) -> Placed:
     """The data set as a network of this shape (h, w, c), so many classes and this input grid takes it; None leaves the values as they are.
 
-    Raises FqtError for samples of another shape, or labels that the network does not know.
+    Raises FqtError for samples of another shape, labels that the network does not know, or arrays that are not what the set says.
     """
+    check_dataset(data)
     notes: list[str] = []
     train_x, reading = arranged(data.train_x, shape, data.name)
     if train_x is not data.train_x:
@@ -174,8 +176,9 @@ def fitted(data: Dataset, shape: Shape, classes: int, grid: InputGrid | None = N
 def for_new_network(data: Dataset) -> Placed:
     """The data set as a network that is yet to be made takes it, in its own shape; pictures with channels first get them last.
 
-    Raises FqtError: no training part.
+    Raises FqtError: no training part, or arrays that are not what the set says.
     """
+    check_dataset(data)
     check_trains(data)
     h, w, c = data.train_x.shape[1:]
     data, notes = fitted(data, picture_shape((h, w, c)), data.classes)[0], []

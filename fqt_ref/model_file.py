@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The model file, `.fqt`: write, check, read (SPEC.md 10). What is read is untrusted: every field is checked once, here."""
 
-import os
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from fqt_ref import ARITHMETIC_VERSION, MAX_CLASSES
+from fqt_ref import ARITHMETIC_VERSION, MAX_CLASSES, files
 from fqt_ref.errors import FqtError
 from fqt_ref.network import (
     ADD,
@@ -79,13 +78,8 @@ def file_bytes(network: Network) -> bytes:
 
 
 def write(path: Path, network: Network) -> None:
-    """Write a model file; an older file of that name stays whole until the new one is complete."""
-    temporary = path.with_name(path.name + ".part")
-    try:
-        temporary.write_bytes(file_bytes(network))
-        os.replace(temporary, path)
-    except OSError as error:
-        raise FqtError(f"cannot write model file {path}: {error.strerror}; choose another folder with -o") from error
+    """Write a model file; an older file of that name stays whole until the new one is complete. Raises FqtError."""
+    files.write(path, file_bytes(network))
 
 
 def read(path: Path) -> Network:

@@ -179,8 +179,9 @@ class State(NamedTuple):
     moved: np.ndarray  # int64, scratch: the largest weight tensor or number of classes
 
 
-# Entries of State.counters. ENTRY: the tensor at which samples enter; 0 unless frozen layers were run beforehand.
-LOSS_MAX, STEP, SAMPLES, ENTRY = 0, 1, 2, 3
+# Entries of State.counters. ENTRY: the tensor at which samples enter; 0 unless frozen layers were run beforehand. ERRORS, SATURATED: of
+# health.py, for the eye alone.
+LOSS_MAX, STEP, SAMPLES, ENTRY, ERRORS, SATURATED = 0, 1, 2, 3, 4, 5
 
 
 def has_weights(layer) -> bool:
@@ -308,7 +309,7 @@ def new_state(network: Network, momentum: bool = False, real_weights: bool = Fal
         layers,
         tensor_slots,
         layer_slots,
-        np.zeros(4, np.int64),
+        np.zeros(SATURATED + 1, np.int64),
         np.zeros(arenas.size(np.uint8), np.uint8),
         np.zeros(arenas.size(np.int8), np.int8),
         np.zeros(arenas.size(np.int32), np.int32),

@@ -4,9 +4,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from fqt_ref.errors import FqtError
 from fqt_ref.memory_plan import Buffer, Plan
-from fqt_ref.plot import require_matplotlib
+from fqt_ref.plot import require_matplotlib, write_picture
 
 
 def plot_memory(buffers: Sequence[Buffer], plan: Plan, path: Path, title: str = "") -> None:
@@ -44,9 +43,4 @@ def plot_memory(buffers: Sequence[Buffer], plan: Plan, path: Path, title: str = 
     axes.set_title(title or f"{plan.size} bytes ({plan.method})", pad=28)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4, frameon=False)
     figure.tight_layout()
-    try:
-        figure.savefig(path, dpi=120)
-    except OSError as error:
-        raise FqtError(f"cannot write {path}: {error.strerror}; choose another folder") from error
-    finally:
-        pyplot.close(figure)
+    write_picture(figure, path)

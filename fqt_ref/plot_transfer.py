@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fqt_ref.errors import FqtError
-from fqt_ref.plot import require_matplotlib
+from fqt_ref.plot import require_matplotlib, write_picture
 
 COLOURS = {"uint8": "tab:blue", "mixed": "tab:orange", "float32": "tab:green"}  # as in the paper's Fig. 4
 
@@ -42,9 +41,4 @@ def plot_transfer(result: dict[str, Any], path: Path) -> None:
     right.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     figure.suptitle(f"{result['network']} on {result['data']}")
     figure.tight_layout()
-    try:
-        figure.savefig(path, dpi=120)
-    except OSError as error:
-        raise FqtError(f"cannot write {path}: {error.strerror}; choose another folder") from error
-    finally:
-        pyplot.close(figure)
+    write_picture(figure, path, "-o")

@@ -2,11 +2,12 @@
 """What all commands share: options, messages, progress bars. Results go to standard output, everything else to standard error."""
 
 import json
+import sys
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 import click
 
@@ -20,7 +21,15 @@ data_range_option = click.option(
 )
 
 
+COMPILING = "compiling the engine for this machine: once, about two minutes"
 FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def data_files(data: str | None, data_dir: Path | None) -> list[Path]:
+    """Files of the user's that --data may name, which no output may replace."""
+    if data is None:
+        return []
+    return [Path(data), *([] if data_dir is None else [data_dir / data, data_dir / f"{data}.npz"])]
 
 
 def fraction(context: click.Context, parameter: click.Parameter, value: float) -> float:
@@ -64,20 +73,20 @@ def training_options(batch_size: int = 48) -> Callable[[Any], Any]:
     """What a training is done with, but its seed. The parameter `training`: arguments of train_step.train_config()."""
     return gathered(
         "training",
-        click.option("--batch-size", default=batch_size, show_default=True),
-        click.option("--learning-rate", default=0.001, show_default=True),
+        click.option("--batch-size", default=batch_size, show_default=True, help="1 to 65536, less where sums could overflow."),
+        click.option("--learning-rate", default=0.001, show_default=True, help="More than 0, at most 1; at most 1000000 with momentum."),
         click.option("--lambda-min", default=1.0, show_default=True, callback=fraction, help="Least share of channels updated (Eq. 9)."),
         click.option("--lambda-max", default=1.0, show_default=True, callback=fraction, help="Greatest share of channels updated."),
         click.option("--sparse-last", is_flag=True, help="Apply sparse updates to the loss layer too."),
         click.option("--optimizer", default=NAMES[0], show_default=True, help=f"{', '.join(NAMES)}: the last two to compare with."),
-        click.option("--momentum", type=float, help="Of sgd-m and qas-sgd-m [default: 0.9]."),
+        click.option("--momentum", type=float, help="Of sgd-m and qas-sgd-m, at least 0, less than 1 [default: 0.9]."),
         click.option(
             "--real-weights", is_flag=True, help="Keep what rounding to bytes leaves over, as Lin et al. simulate (4 B a weight)."
         ),
         click.option(
             "--weight-range", default=WEIGHT_RANGES[0], show_default=True, help=f"{', '.join(WEIGHT_RANGES)}: how weight grids follow."
         ),
-        click.option("--range-rate", default=0.001, show_default=True, help="Of --weight-range moving-average."),
+        click.option("--range-rate", default=0.001, show_default=True, help="Of --weight-range moving-average: more than 0, at most 1."),
         click.option(
             "--stochastic-errors",
             default=STOCHASTIC_ERRORS[0],
@@ -115,22 +124,52 @@ def zeroth_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def say(text: str) -> None:
-    """A line for the person at the terminal."""
-    click.echo(text, err=True)
+    """A line for the person at the terminal. One who has gone away is no reason to stop the work."""
+    with suppress(OSError):
+        click.echo(printable(text, sys.stderr), err=True)
 
 
-def show(as_json: bool, result: dict[str, Any], lines: Callable[[], list[str]]) -> None:
-    """The result, as JSON or as lines."""
-    click.echo(json.dumps(result) if as_json else "\n".join(lines()))
+def show(as_json: bool, result: Any, lines: Callable[[], list[str]]) -> None:
+    """The result, as JSON or as lines. Raises FqtError if standard output is closed or full."""
+    text = json.dumps(result) if as_json else "\n".join(lines())
+    if sys.stdout is None:
+        raise FqtError("standard output is closed: the result is lost, what was to be written into files is not; leave it open")
+    try:
+        click.echo(printable(text, sys.stdout))
+    except OSError as error:
+        raise FqtError(f"cannot write the result to standard output: {error.strerror or error}; files are written, show it anew") from error
+
+
+def printable(text: str, stream: Any) -> str:
+    """Text that a stream's encoding has; other characters, such as bytes of a file name that are no text, are escaped."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+class Patient:
+    """A text stream whose reader may go away: what is written then is lost, without an error."""
+
+    def __init__(self, stream: Any):
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self.stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
 
 
 def say_if_slow() -> None:
-    """The first start on a machine is silent for long: say why."""
-    from fqt_ref.jit import is_compiled
-    from fqt_ref.train_step import train
+    """The first start on a machine is silent for long: say why, as soon as a kernel is not found compiled."""
+    from fqt_ref.jit import when_compiling
 
-    if not is_compiled(train):
-        say("compiling the engine for this machine: once, about two minutes")
+    when_compiling(lambda: say(COMPILING))
 
 
 @contextmanager
@@ -139,7 +178,8 @@ def progress(title: str, total: float):
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    console = Console(stderr=True) if sys.stderr is None else Console(file=cast(TextIO, Patient(sys.stderr)))
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}")
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=console) as bar:
         task = bar.add_task(title, total=total, text="")
         yield lambda n=1, text="": bar.update(task, advance=n, text=text)

@@ -20,10 +20,12 @@ from fqt_ref.arithmetic import (
     rescale,
 )
 from fqt_ref.errors import FqtError
+from fqt_ref.health import count_saturated
 from fqt_ref.jit import njit, uncounted
 from fqt_ref.kernels.activation import RELU6, highest_of
 from fqt_ref.kernels.conv2d import fill_taps
 from fqt_ref.kernels.softmax_cross_entropy import softmax_cross_entropy_f32, softmax_cross_entropy_u8
+from fqt_ref.limits import check_seed, check_share, float32
 from fqt_ref.network import (
     ADD,
     AVG_POOL2D,
@@ -112,10 +114,11 @@ def train_config(
     optimizer=NAMES[0], momentum=None, real_weights=False, weight_range=WEIGHT_RANGES[0], range_rate=0.001,
     stochastic_errors=STOCHASTIC_ERRORS[0],
 ) -> TrainConfig:  # fmt: skip
-    """TrainConfig from real numbers: 0 <= lambda_min <= lambda_max <= 1, rounded to 1/4096. Names are those of optimizers.names.
+    """TrainConfig from real numbers: 0 <= lambda_min <= lambda_max <= 1, rounded to 1/4096; seed: 0 to 2^32 - 1. Names: optimizers.names.
 
     momentum: 0.9 unless given, real_weights: SPEC.md 15.2; both of the optimizers with momentum alone. weight_range: of the first optimizer
-    alone; range_rate: 0..1, of its moving-average. Raises FqtError for a name that does not exist, or an optimizer without the option.
+    alone; range_rate: 0..1, of its moving-average. Raises FqtError for a name that does not exist, an optimizer without the option, or
+    a number out of its range (training.check_run() looks at the rest).
     """
     number = number_of("optimizer", optimizer, NAMES)
     how = number_of("weight range", weight_range, WEIGHT_RANGES)
@@ -129,12 +132,12 @@ def train_config(
     elif momentum is None:
         momentum = DEFAULT_MOMENTUM
 
-    def q12(value):
-        return int(np.floor(np.float32(value) * np.float32(4096) + np.float32(0.5)))
+    def q12(name, value):
+        return int(np.floor(np.float32(check_share(name, value)) * np.float32(4096) + np.float32(0.5)))
 
     return TrainConfig(
-        batch_size, np.float32(learning_rate), q12(lambda_min), q12(lambda_max), sparse_last, seed & 0xFFFFFFFF,
-        number, np.float32(momentum), real_weights, how, np.float32(range_rate), rounded,
+        batch_size, float32("learning rate", learning_rate), q12("lambda_min", lambda_min), q12("lambda_max", lambda_max), sparse_last,
+        check_seed(seed), number, float32("momentum", momentum), real_weights, how, float32("range rate", range_rate), rounded,
     )  # fmt: skip
 
 
@@ -627,6 +630,7 @@ def end_minibatch(state, observed, ranges, zeros):
 @njit
 def update(state, config):
     """The end of a minibatch: weights, then scales, then derived values (SPEC.md 6-8)."""
+    count_saturated(state)
     observed = np.zeros(state.tensors.size, np.float32)
     for i in range(state.layers.size):
         observe_errors(state, i, observed)

@@ -19,6 +19,7 @@ from fqt_ref import model_file
 from fqt_ref.cli import main
 from fqt_ref.deploy_config import on_chip
 from fqt_ref.device_memory import device_memory, zeroth_memory
+from fqt_ref.stop import stoppable
 from fqt_ref.train_step import train_config
 from fqt_ref.zeroth_order import zeroth_config
 
@@ -122,10 +123,9 @@ def test_plot_is_a_picture(tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_ctrl_c_keeps_what_was_learnt(tmp_path):
-    path = tmp_path / "m.fqt"
-    arguments = ["train", "--network", "digits-cnn", "--epochs", "100000", "-o", str(path)]
-    command = [sys.executable, "-m", "fqt_ref", *arguments]
+def trained_until(number: signal.Signals, path, *arguments) -> Done:
+    """`fqt train` into a path, which gets a signal some time after its third epoch."""
+    command = [sys.executable, "-m", "fqt_ref", "train", "--network", "digits-cnn", "--epochs", "100000", "-o", str(path), *arguments]
     # A shell's background jobs, and so tests that run in one, ignore Ctrl-C.
     listens = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=listens)
@@ -133,10 +133,58 @@ def test_ctrl_c_keeps_what_was_learnt(tmp_path):
     while "epoch 3:" not in process.stderr.readline():
         assert process.poll() is None
     time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode == 0
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    return Done(process.returncode, out, err)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_keeps_what_was_learnt(tmp_path, number):
+    path = tmp_path / "m.fqt"
+    done = trained_until(number, path, "--json")
+    result = json.loads(done.stdout)
+    assert (done.returncode, result["stopped"]) == (0, True) and len(result["epochs"]) >= 3
     assert model_file.read(path).name == "digits-cnn"
+
+
+def test_a_kill_costs_the_running_epoch_at_most(tmp_path):
+    path = tmp_path / "m.fqt"
+    assert trained_until(signal.SIGKILL, path).returncode == -signal.SIGKILL
+    assert json.loads(fqt("evaluate", path, "--json").stdout)["test_accuracy"] > 0.5
+
+
+def test_stops_are_heard_inside_and_left_alone_outside(monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), stoppable():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == before
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with stoppable():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, ignored)
+
+
+@pytest.mark.parametrize(
+    ("redirection", "message"),
+    [(">/dev/full", "No space left on device"), (">&-", "standard output is closed"), ("| true", "Broken pipe")],
+)
+def test_a_result_that_nobody_can_read_is_one_line(trained, redirection, message):
+    wait = "sleep 2; " if "|" in redirection else ""  # until the reader is gone
+    command = f'({wait}"$0" -m fqt_ref info "$1"; echo "code $?" >&2) {redirection}'
+    done = subprocess.run(["bash", "-c", command, sys.executable, trained[0]], capture_output=True, text=True, check=False, timeout=60)
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2 and message in lines[0] and lines[1] == "code 2", done.stderr
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
+def test_a_terminal_that_is_gone_does_not_stop_a_training(tmp_path, redirection):
+    path = tmp_path / "m.fqt"
+    command = f'"$0" -m fqt_ref train {" ".join(SMALL)} -o "$1" {redirection}'
+    done = subprocess.run(["bash", "-c", command, sys.executable, path], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0 and "after 6 epochs" in done.stdout
+    assert model_file.read(path).name == "digits-mlp"
 
 
 # ---- Hazards: each gets its one clear line ----

@@ -66,7 +66,7 @@ def test_seeds_reset_differently(digits):
 
 def test_retraining_learns(digits):
     network = steps.quantize(digits_graph(digits), digits, "uint8")
-    result, trained = steps.retrain(network, digits, settings(), 8, 2, 0, lambda epoch: None)
+    result, trained = steps.retrain(network, digits, settings(), 8, 2, 0, lambda epoch, network: None)
     assert result["quantized_test_accuracy"] < 0.3 and result["test_accuracy"] > 0.85
     assert trained.weights[0].tobytes() == network.weights[0].tobytes()
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A trained network to ONNX: float32 at its ends, QuantizeLinear / DequantizeLinear pairs between, as ONNX runtimes expect it."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fqt_ref import files
 from fqt_ref.convert.onnx_file import require_onnx
 from fqt_ref.errors import FqtError
 from fqt_ref.network import (
@@ -31,12 +31,7 @@ BIAS_LIMIT = 2**28  # SPEC.md 4.1
 def write_onnx(network: Network, path: Path) -> int:
     """Write a network as an ONNX file; returns its size in bytes. Raises FqtError: no onnx, or the file cannot be written."""
     data = to_onnx(network).SerializeToString()
-    temporary = path.with_name(path.name + ".part")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise FqtError(f"cannot write {path}: {error.strerror}; choose another folder with -o") from error
+    files.write(path, data)
     return len(data)
 
 

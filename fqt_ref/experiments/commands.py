@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from fqt_ref.errors import FqtError
-from fqt_ref.terminal import FILE, data_dir_option, json_option, say, say_if_slow, show
+from fqt_ref.terminal import COMPILING, FILE, data_dir_option, json_option, say, show
 
 ROOT = Path(__file__).resolve().parents[2]
 store_option = click.option(
@@ -75,7 +75,11 @@ def run(names, data_dir, store, jobs, scheduler, seeds, only, as_json) -> None:
     pool: Pool
     if scheduler is None:
         pool = Local(jobs or 1)
-        say_if_slow()
+        from fqt_ref.jit import is_compiled
+        from fqt_ref.train_step import train
+
+        if not is_compiled(train):  # the runs' own processes would wait in silence
+            say(COMPILING)
     else:
         from fqt_ref.experiments.cluster import Cluster
 

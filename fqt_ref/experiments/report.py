@@ -8,13 +8,13 @@ from pathlib import Path
 from textwrap import fill
 from typing import NamedTuple
 
-from fqt_ref.errors import FqtError
 from fqt_ref.experiments.description import DONE, FAILED, NO_DATA, Chart, Experiment, Record, Run, Table, key_of
 from fqt_ref.experiments.findings import FINDINGS
 from fqt_ref.experiments.runner import with_starts
 from fqt_ref.experiments.status import duration
 from fqt_ref.experiments.store import Store
-from fqt_ref.plot import require_matplotlib
+from fqt_ref.files import make_folder, write
+from fqt_ref.plot import require_matplotlib, write_picture
 
 TITLE_WIDTH = 70  # characters of a line over a picture
 STYLE = """body { font: 15px/1.45 system-ui, sans-serif; max-width: 75em; margin: 2em auto; padding: 0 1em; }
@@ -67,9 +67,7 @@ def draw(chart: Chart, path: Path) -> None:
         chart.draw(axes)
         axes.set_title(fill(chart.title, TITLE_WIDTH), pad=24)
         figure.tight_layout()
-        figure.savefig(path, dpi=110)
-    except OSError as error:
-        raise FqtError(f"cannot write {path}: {error.strerror}; choose another folder with -o") from error
+        write_picture(figure, path, "-o", dpi=110)
     finally:
         pyplot.close(figure)
 
@@ -128,13 +126,10 @@ def html(sections: Sequence[Section], folder: Path) -> str:
 def write_report(experiments: Sequence[Experiment], store: Store, folder: Path) -> list[Path]:
     """results.md, results.html and the PNG files into a folder; returns their paths. Raises FqtError."""
     require_matplotlib()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        records = store.all()
-        sections = [section(experiment, records, folder) for experiment in experiments]
-        texts = {"results.md": markdown(sections), "results.html": html(sections, folder)}
-        for name, text in texts.items():
-            (folder / name).write_text(text)
-    except OSError as error:
-        raise FqtError(f"cannot write into {folder}: {error.strerror}; choose another folder with -o") from error
+    make_folder(folder)
+    records = store.all()
+    sections = [section(experiment, records, folder) for experiment in experiments]
+    texts = {"results.md": markdown(sections), "results.html": html(sections, folder)}
+    for name, text in texts.items():
+        write(folder / name, text)
     return [folder / name for name in (*texts, *(name for one in sections for name, _ in one.charts))]

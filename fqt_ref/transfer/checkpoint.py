@@ -1,25 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """A training run on disk after every epoch, so that Ctrl-C or a power cut costs one epoch at most. Import late: needs the extra torch."""
 
-import os
+import io
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from fqt_ref import files
 from fqt_ref.errors import FqtError
 
 
 def save(path: Path, run: dict[str, Any]) -> None:
     """Write a run (numbers, text, lists, dicts, tensors) whole or not at all. Raises FqtError if the file cannot be written."""
-    partial = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(run, partial)
-        os.replace(partial, path)
-    except (OSError, RuntimeError) as error:
-        raise FqtError(f"cannot write checkpoint {path}: {error}; choose another folder") from error
+    made = io.BytesIO()
+    torch.save(run, made)
+    files.make_folder(path.parent, "--checkpoint")
+    files.write(path, made.getvalue(), "--checkpoint")
 
 
 def load(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:

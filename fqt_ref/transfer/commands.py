@@ -8,8 +8,12 @@ import click
 
 from fqt_ref import MAX_CLASSES
 from fqt_ref.errors import FqtError
-from fqt_ref.terminal import FILE, data_options, json_option, options, say_if_slow, show, training_options
+from fqt_ref.files import check_output, make_folder
+from fqt_ref.option_types import LAYERS, SEED, SOME_EPOCHS, Real
+from fqt_ref.terminal import FILE, data_files, data_options, json_option, options, say_if_slow, show, training_options
 
+RATE = Real(0, 1000, min_open=True)
+SHARE = Real(0, 1, max_open=True)
 data_option = click.option("--data", required=True, help="A data set's name, or an .npz file of your own.")
 checkpoint_option = click.option("--checkpoint", type=FILE, help="Kept after each epoch [default: the output with .checkpoint].")
 
@@ -17,28 +21,30 @@ checkpoint_option = click.option("--checkpoint", type=FILE, help="Kept after eac
 def settings_options(epochs: int, learning_rate: float):
     """The options of settings.Settings, with these defaults, and PyTorch's threads."""
     return options(
-        click.option("--epochs", default=epochs, show_default=True),
-        click.option("--batch-size", default=64, show_default=True),
-        click.option("--learning-rate", default=learning_rate, show_default=True, help="At its highest; it falls along a cosine."),
+        click.option("--epochs", default=epochs, show_default=True, help="1 to 1000000."),
+        click.option("--batch-size", default=64, show_default=True, help="2 to 65536."),
+        click.option(
+            "--learning-rate", default=learning_rate, show_default=True, help="At its highest; it falls along a cosine. More than 0."
+        ),
         click.option("--optimizer", default="sgd", show_default=True, help="sgd or adam."),
-        click.option("--weight-decay", default=5e-4, show_default=True),
-        click.option("--label-smoothing", default=0.0, show_default=True),
+        click.option("--weight-decay", default=5e-4, show_default=True, type=Real(0, 1000)),
+        click.option("--label-smoothing", default=0.0, show_default=True, type=Real(0, 1, max_open=True)),
         click.option("--augment", default="auto", show_default=True, help="auto, none, shift or flip-shift."),
-        click.option("--reduced", default=0.0, show_default=True, help="Share of the epochs on windows of 3/4 of the image's sides."),
-        click.option("--seed", default=0, show_default=True),
+        click.option(
+            "--reduced", default=0.0, show_default=True, type=Real(0, 1), help="Share of the epochs on windows of 3/4 of the image's sides."
+        ),
+        click.option("--seed", default=0, show_default=True, type=SEED),
         click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 256)),
     )
 
 
 quantize_options = options(
-    click.option(
-        "--percentile", default=100.0, show_default=True, type=click.FloatRange(50, 100), help="Of a feature map's values in range."
-    ),
+    click.option("--percentile", default=100.0, show_default=True, type=Real(50, 100), help="Of a feature map's values in range."),
     click.option("--per-channel", is_flag=True, help="A weight grid for each output channel."),
 )
 retrain_options = options(
-    click.option("--reset-last", default=5, show_default=True, type=click.IntRange(1), help="How many layers with weights start anew."),
-    click.option("--epochs", default=20, show_default=True),
+    click.option("--reset-last", default=5, show_default=True, type=LAYERS, help="How many layers with weights start anew."),
+    click.option("--epochs", default=20, show_default=True, help="0 to 1000000."),
     training_options(),
 )
 
@@ -92,10 +98,11 @@ def pretrain(data, data_dir, data_range, name, source, threads, checkpoint, outp
 
     chosen = Settings(**settings)
     check(chosen)
+    checkpoint = steps.check_outputs(output, checkpoint, data_files(data, data_dir))
     steps.one_thread_or(threads)
     samples = said(for_new_network(load(data, data_dir, data_range=data_range)))
     graph = described(name, samples.train_x.shape[1:], samples.classes)
-    result = steps.pretrain(graph, samples, chosen, output, source, checkpoint or steps.checkpoint_of(output))
+    result = steps.pretrain(graph, samples, chosen, output, source, checkpoint)
     show(as_json, result, lambda: [f"{output}: test accuracy {result['test_accuracy']:.4f}"])
 
 
@@ -103,8 +110,8 @@ def pretrain(data, data_dir, data_range, name, source, threads, checkpoint, outp
 @click.argument("source", type=FILE)
 @data_option
 @data_options
-@click.option("--share", default=0.5, show_default=True, help="Share of the channels that goes, of every layer (in fours).")
-@click.option("--last", type=int, help="Prune only channels that the last N layers with weights make.")
+@click.option("--share", default=0.5, show_default=True, type=SHARE, help="Share of the channels that goes, of every layer (in fours).")
+@click.option("--last", type=LAYERS, help="Prune only channels that the last N layers with weights make.")
 @settings_options(10, 0.02)
 @checkpoint_option
 @click.option("-o", "--output", type=FILE, required=True, help="Pruned float32 network to write (.npz).")
@@ -117,10 +124,9 @@ def prune(source, data, data_dir, data_range, share, last, threads, checkpoint, 
 
     chosen = Settings(**settings)
     check(chosen)
+    checkpoint = steps.check_outputs(output, checkpoint, data_files(data, data_dir))
     steps.one_thread_or(threads)
-    result = steps.prune(
-        source, load(data, data_dir, data_range=data_range), chosen, output, share, last, checkpoint or steps.checkpoint_of(output)
-    )
+    result = steps.prune(source, load(data, data_dir, data_range=data_range), chosen, output, share, last, checkpoint)
     changes = ", ".join(f"{key} {old} -> {result['after'][key]}" for key, old in result["before"].items())
     show(as_json, result, lambda: [f"{output}: test accuracy {result['test_accuracy']:.4f}; {changes}"])
 
@@ -140,6 +146,7 @@ def quantize(source, data, data_dir, data_range, config, percentile, per_channel
     from fqt_ref.training import evaluate, prepared_state
     from fqt_ref.transfer import graph_file, steps
 
+    check_output(output, inputs=[source, *data_files(data, data_dir)])
     graph, notes = graph_file.read(source)
     samples = load(data, data_dir, data_range=data_range)
     say_if_slow()
@@ -156,32 +163,33 @@ def quantize(source, data, data_dir, data_range, config, percentile, per_channel
 @data_option
 @data_options
 @retrain_options
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, type=SEED)
 @click.option("--plot", type=FILE, help="Draw loss and accuracy into this PNG (extra: plot).")
 @click.option("-o", "--output", type=FILE, required=True, help="Model file to write.")
 @json_option
 def retrain(model, data, data_dir, data_range, reset_last, epochs, training, seed, plot, output, as_json) -> None:
-    """Reset a model file's last layers to random values and train them anew, as on the device. Ctrl-C keeps what was learnt.
+    """Reset a model file's last layers to random values and train them anew, as on the device. Ctrl-C keeps what was learnt; the file is
+    written after each epoch.
 
     The device has standardized-sgd alone; a model file holds no momentum.
     """
     from fqt_ref import model_file
     from fqt_ref.datasets import load
+    from fqt_ref.keep import Keeper
+    from fqt_ref.plot import check_picture
     from fqt_ref.train_step import train_config
     from fqt_ref.training import check_run
     from fqt_ref.transfer import steps
 
     settings = train_config(**training, seed=seed)
     check_run(settings, epochs)
-    if plot is not None:
-        from fqt_ref.plot import require_matplotlib
-
-        require_matplotlib()
+    check_output(output, inputs=data_files(data, data_dir))
+    check_picture(plot, inputs=[model, output, *data_files(data, data_dir)])
     start = model_file.read(model)
     samples = load(data, data_dir, data_range=data_range)
     model_file.check_batch(start, settings.batch_size)
     say_if_slow()
-    result, trained = steps.retrain(start, samples, settings, epochs, reset_last, seed)
+    result, trained = steps.retrain(start, samples, settings, epochs, reset_last, seed, Keeper(output))
     model_file.write(output, trained)
     if plot is not None and result["epochs"]:
         from fqt_ref.plot import plot_history
@@ -196,12 +204,12 @@ def retrain(model, data, data_dir, data_range, reset_last, epochs, training, see
 @data_options
 @click.option("--from", "source", type=FILE, help="Start from this float32 network (.npz) instead of pretraining one.")
 @click.option("--network", "name", default="mbednet", show_default=True, help="Network to pretrain.")
-@click.option("--pretrain-epochs", default=20, show_default=True)
-@click.option("--pretrain-rate", default=0.05, show_default=True, help="Learning rate of pretraining, at its highest.")
-@click.option("--share", default=0.0, show_default=True, help="Share of channels to prune before quantization.")
-@click.option("--prune-epochs", default=10, show_default=True)
+@click.option("--pretrain-epochs", default=20, show_default=True, type=SOME_EPOCHS)
+@click.option("--pretrain-rate", default=0.05, show_default=True, type=RATE, help="Learning rate of pretraining, at its highest.")
+@click.option("--share", default=0.0, show_default=True, type=SHARE, help="Share of channels to prune before quantization.")
+@click.option("--prune-epochs", default=10, show_default=True, type=SOME_EPOCHS)
 @click.option("--configs", default="uint8,mixed,float32", show_default=True, help="Configurations to compare, with commas.")
-@click.option("--runs", default=1, show_default=True, type=click.IntRange(1), help="Retrainings of each, with seeds 0, 1, ...")
+@click.option("--runs", default=1, show_default=True, type=click.IntRange(1, 10000), help="Retrainings of each, with seeds 0, 1, ...")
 @quantize_options
 @retrain_options
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of models, results, plots.")
@@ -228,6 +236,7 @@ def transfer(
         return train_config(**training, seed=seed)
 
     check_run(settings(0), epochs)
+    make_folder(output)
     samples = said(for_new_network(load(data, data_dir, data_range=data_range)))
     if source is None:
         source, chosen = output / "pretrained.npz", Settings(epochs=pretrain_epochs, learning_rate=pretrain_rate)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fqt_ref import model_file
+from fqt_ref import files, model_file
 from fqt_ref.datasets import Dataset
 from fqt_ref.errors import FqtError
 from fqt_ref.graph import Graph
@@ -46,10 +46,7 @@ def experiment(
     leaves the finished runs.
     """
     results: dict[str, list[dict[str, Any]]] = {config: [] for config in configs}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FqtError(f"cannot make folder {folder}: {error.strerror}; choose another") from error
+    files.make_folder(folder)
     for config in configs:
         network = None
         for seed in range(runs):
@@ -69,7 +66,7 @@ def experiment(
                     raise KeyboardInterrupt
                 model_file.write(folder / f"{config}-{seed}.fqt", trained)
                 result = {**result, **identity}
-                file.write_text(json.dumps(result))
+                files.write(file, json.dumps(result))
             results[config].append(result)
     return {"folder": str(folder), "network": graph.name, "data": data.name, "runs": results}
 

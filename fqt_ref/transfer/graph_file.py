@@ -1,15 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """A float32 Graph as a file: an .npz of its arrays and one JSON text of everything else."""
 
+import io
 import json
+<<<<<<< HEAD
 import os
+=======
+import zipfile
+>>>>>>> ea374d5 (Training is kept after each epoch and at SIGTERM; outputs are probed before the work; numbers have ranges, arrays are checked at the border; counters that show divergence)
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+<<<<<<< HEAD
 from fqt_ref.datasets.npz_archive import read_arrays
+=======
+from fqt_ref import files
+>>>>>>> ea374d5 (Training is kept after each epoch and at SIGTERM; outputs are probed before the work; numbers have ranges, arrays are checked at the border; counters that show divergence)
 from fqt_ref.errors import FqtError
 from fqt_ref.graph import ACTIVATIONS, OPERATORS, Graph, Grid, Node
 
@@ -33,14 +42,10 @@ def write(path: Path, graph: Graph, notes: dict[str, Any] | None = None) -> None
     put_grid(arrays, "input_grid", graph.input_grid)
     text = {"format": FORMAT, "name": graph.name, "input_shape": list(graph.input_shape), "nodes": nodes, "notes": notes or {}}
     arrays["graph"] = np.frombuffer(json.dumps(text).encode(), np.uint8)
-    partial = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(partial, path)
-    except OSError as error:
-        raise FqtError(f"cannot write {path}: {error.strerror}; choose another folder") from error
+    made = io.BytesIO()
+    np.savez_compressed(made, **arrays)
+    files.make_folder(path.parent)
+    files.write(path, made.getvalue())
 
 
 def read(path: Path) -> tuple[Graph, dict[str, Any]]:

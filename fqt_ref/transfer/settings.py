@@ -4,7 +4,10 @@
 from dataclasses import dataclass
 
 from fqt_ref.errors import FqtError
+from fqt_ref.limits import LARGEST_EPOCHS, check_seed
 
+LARGEST_BATCH = 65536
+LARGEST_RATE = 1000
 OPTIMIZERS = ("sgd", "adam")
 
 
@@ -32,13 +35,14 @@ class Settings:
 
 def check(settings: Settings) -> None:
     """Raises FqtError for hyperparameters that make no sense."""
-    if settings.epochs < 1:
-        raise FqtError(f"epochs {settings.epochs} is not at least 1")
-    if settings.batch_size < 2:
-        raise FqtError(f"batch size {settings.batch_size} is not at least 2: batch norm needs two samples")
+    check_seed(settings.seed)
+    if not 1 <= settings.epochs <= LARGEST_EPOCHS:
+        raise FqtError(f"epochs {settings.epochs} is not at least 1 and at most {LARGEST_EPOCHS}")
+    if not 2 <= settings.batch_size <= LARGEST_BATCH:
+        raise FqtError(f"batch size {settings.batch_size} is not at least 2 (batch norm needs two samples) and at most {LARGEST_BATCH}")
     if settings.optimizer not in OPTIMIZERS:
         raise FqtError(f"optimizer '{settings.optimizer}' does not exist: choose one of {', '.join(OPTIMIZERS)}")
-    if not settings.learning_rate > 0:
-        raise FqtError(f"learning rate {settings.learning_rate} is not more than 0")
-    if not 0 <= settings.reduced <= 1 or not 0 <= settings.label_smoothing < 1 or settings.weight_decay < 0:
-        raise FqtError("reduced has to be in 0..1, label smoothing in 0..1 (less than 1), weight decay at least 0")
+    if not 0 < settings.learning_rate <= LARGEST_RATE:
+        raise FqtError(f"learning rate {settings.learning_rate} is not more than 0 and at most {LARGEST_RATE}")
+    if not (0 <= settings.reduced <= 1 and 0 <= settings.label_smoothing < 1 and 0 <= settings.weight_decay <= LARGEST_RATE):
+        raise FqtError(f"reduced has to be in 0..1, label smoothing in 0..1 (less than 1), weight decay in 0..{LARGEST_RATE}")

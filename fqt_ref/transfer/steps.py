@@ -9,8 +9,10 @@ from typing import Any
 
 from fqt_ref.datasets import Dataset
 from fqt_ref.errors import FqtError
+from fqt_ref.files import check_output, make_folder
 from fqt_ref.graph import Graph
 from fqt_ref.input_grid import calibration_of, fitted_to
+from fqt_ref.keep import say_epoch
 from fqt_ref.kind import TRAINING, check_classifier
 from fqt_ref.models.figures import figures
 from fqt_ref.network import Network, network_of
@@ -22,15 +24,19 @@ from fqt_ref.transfer.settings import Settings
 Result = dict[str, Any]
 
 
-def say_epoch(epoch: Epoch, more: str = "") -> None:
-    """A line about an epoch."""
-    figures = f"loss {epoch.loss:.4f}, train {epoch.train_accuracy:.4f}, test {epoch.test_accuracy:.4f}"
-    say(f"epoch {epoch.epoch + 1}: {figures}{more}, {epoch.seconds:.0f} s")
-
-
 def checkpoint_of(output: Path) -> Path:
     """Where a run that will write `output` is kept."""
     return output.with_name(output.name + ".checkpoint")
+
+
+def check_outputs(output: Path, checkpoint: Path | None, inputs: list[Path]) -> Path:
+    """Whether a run's file and its checkpoint can be written; makes their folders. Returns the checkpoint's path. Raises FqtError."""
+    kept = checkpoint or checkpoint_of(output)
+    make_folder(output.parent)
+    make_folder(kept.parent, "--checkpoint")
+    check_output(output, inputs=inputs)
+    check_output(kept, "--checkpoint", [output, *inputs])
+    return kept
 
 
 @contextmanager
@@ -110,12 +116,18 @@ def quantize(graph: Graph, data: Dataset, config: str, percentile: float = 100.0
     return build_network(graph, config, samples, *grid, percentile=percentile, per_channel=per_channel)
 
 
+def tell(epoch: Epoch, network: Network) -> None:
+    """Say how an epoch went, and keep nothing."""
+    say_epoch(epoch)
+
+
 def retrain(
-    network: Network, data: Dataset, config, epochs: int, reset: int, seed: int, each: Callable[[Epoch], None] = say_epoch
+    network: Network, data: Dataset, config, epochs: int, reset: int, seed: int, each: Callable[[Epoch, Network], None] = tell
 ) -> tuple[Result, Network]:
     """Reset the last `reset` layers with weights and train them by the engine; Ctrl-C keeps what was learnt.
 
-    config: train_step.TrainConfig. Returns the result and the trained network.
+    config: train_step.TrainConfig; each(epoch, network): called after each epoch, with the network as it is then. Returns the result and
+    the trained network.
     """
     from fqt_ref.transfer.reset import reset_last
 
@@ -130,7 +142,7 @@ def retrain(
             for epoch, state in train_epochs(start, data, config, epochs, lambda n, loss: advance(n, f"loss {loss:.3f}")):
                 trained = network_of(start.name, state)
                 history.append(epoch.as_dict())
-                each(epoch)
+                each(epoch, trained)
         except KeyboardInterrupt:
             stopped = True
     if stopped and not history:
