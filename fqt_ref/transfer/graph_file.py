@@ -3,22 +3,14 @@
 
 import io
 import json
-<<<<<<< HEAD
-import os
-=======
-import zipfile
->>>>>>> ea374d5 (Training is kept after each epoch and at SIGTERM; outputs are probed before the work; numbers have ranges, arrays are checked at the border; counters that show divergence)
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-<<<<<<< HEAD
-from fqt_ref.datasets.npz_archive import read_arrays
-=======
 from fqt_ref import files
->>>>>>> ea374d5 (Training is kept after each epoch and at SIGTERM; outputs are probed before the work; numbers have ranges, arrays are checked at the border; counters that show divergence)
+from fqt_ref.datasets.npz_archive import read_arrays
 from fqt_ref.errors import FqtError
 from fqt_ref.graph import ACTIVATIONS, OPERATORS, Graph, Grid, Node
 
