@@ -16,8 +16,6 @@ from fqt_ref.network import (
     DEQUANTIZE,
     F32,
     LAYER,
-    LAYER_RELU,
-    LAYER_RELU6,
     LAYER_TRAINABLE,
     LINEAR,
     MAX_POOL2D,
@@ -41,6 +39,8 @@ HEADER_BYTES = 64
 MAX_LAYERS = 255
 LARGEST_WINDOW = 255 * 255
 MAX_FAN_IN, MAX_FAN_OUT, MAX_POSITIONS = 24_576, 57_344, 65_536
+MAX_PADDING, MAX_INDEX = 510, 2**31 - 1  # rows on both sides of a tensor; bytes that 32-bit kernels count
+ACTIVATION = TENSOR_RELU | TENSOR_RELU6  # the same flags at layers
 PRINTABLE = bytes(range(32, 127))
 SIZE, MAGIC_ERROR, VERSION, CHECKSUM, FORMAT, BOUND = -2, -3, -4, -5, -6, -7  # the C library's error codes
 SMALLEST_NORMAL = np.float32(2.0**-126)
@@ -118,7 +118,7 @@ def parse(data: bytes, name: str = "model file") -> Network:
     if not 1 <= n_layers <= MAX_LAYERS or n_tensors != n_layers + 1:
         raise fail(FORMAT, f"{n_layers} layers and {n_tensors} tensors: wants 1 to {MAX_LAYERS} layers and one tensor more")
     for what, at, size in (("tensor", tensors_at, n_tensors * TENSOR.itemsize), ("layer", layers_at, n_layers * LAYER.itemsize)):
-        if at % 4 or at < HEADER_BYTES or at + size > len(data):
+        if not is_inside(data, at, size):
             raise fail(FORMAT, f"its {what} table at byte {at} is not inside the file")
     tensors = np.frombuffer(data, TENSOR, n_tensors, tensors_at).copy()
     layers = np.frombuffer(data, LAYER, n_layers, layers_at).copy()
@@ -126,7 +126,7 @@ def parse(data: bytes, name: str = "model file") -> Network:
         problem = tensor_problem(tensor)
         if problem:
             raise fail(FORMAT, f"tensor {i}: {problem}")
-    if tensors[0]["type"] != U8 or tensors[0]["flagset"] & (TENSOR_RELU | TENSOR_RELU6):
+    if tensors[0]["type"] != U8 or tensors[0]["flagset"] & ACTIVATION:
         raise fail(FORMAT, "tensor 0: the input must be uint8, without an activation")
     for i, layer in enumerate(layers):
         problem = layer_problem(i, layer, tensors, data)
@@ -139,6 +139,10 @@ def parse(data: bytes, name: str = "model file") -> Network:
     )
     if problem:
         raise fail(FORMAT, problem)
+    for i, tensor in enumerate(tensors):
+        problem = index_problem(tensor)
+        if problem:
+            raise fail(BOUND, f"tensor {i}: {problem}")
     for i, layer in enumerate(layers):
         problem = bound_problem(layer, tensors[layer["input"]], tensors[i + 1])
         if problem:
@@ -148,6 +152,11 @@ def parse(data: bytes, name: str = "model file") -> Network:
     arrays = (layer_arrays(layer, tensors[layer["input"]], tensors[i + 1], data) for i, layer in enumerate(layers))
     weights, biases, grids = zip(*arrays, strict=True)
     return Network(title.decode("ascii"), tensors, layers, list(weights), list(biases), list(grids))
+
+
+def is_inside(data: bytes, at: int, size: int) -> bool:
+    """Whether a table or array of `size` bytes is aligned, behind the header and inside the file."""
+    return at % 4 == 0 and at >= HEADER_BYTES and at + size <= len(data)
 
 
 def positive_normal(value) -> bool:
@@ -160,8 +169,8 @@ def tensor_problem(tensor) -> str | None:
     if tensor["type"] not in (U8, F32):
         return f"type {tensor['type']} does not exist"
     flags = int(tensor["flagset"])
-    known = TENSOR_RELU | TENSOR_RELU6 | (TENSOR_ADAPTIVE if tensor["type"] == U8 else 0)
-    if flags & ~known or flags & (TENSOR_RELU | TENSOR_RELU6) == TENSOR_RELU6:
+    known = ACTIVATION | (TENSOR_ADAPTIVE if tensor["type"] == U8 else 0)
+    if flags & ~known or flags & ACTIVATION == TENSOR_RELU6:
         return f"flags {tensor['flagset']:#x} do not fit its type"
     if not (tensor["h"] and tensor["w"] and tensor["c"]):
         return "a dimension is 0"
@@ -185,14 +194,14 @@ def layer_problem(i: int, layer, tensors, data: bytes) -> str | None:
     if layer["op"] not in OP_NAMES:
         return f"operator {layer['op']} does not exist"
     flags = int(layer["flagset"])
-    if flags & ~(LAYER_RELU | LAYER_TRAINABLE | LAYER_RELU6) or flags & (LAYER_RELU | LAYER_RELU6) == LAYER_RELU6:
+    if flags & ~(ACTIVATION | LAYER_TRAINABLE):
         return f"flags {flags:#x} do not exist"
     if max(inputs_of(layer)) > i or layer["output"] != i + 1 or (layer["op"] != ADD and layer["input2"]):
         return f"reads tensors {layer['input']} and {layer['input2']} and writes {layer['output']} instead of one up to {i} and {i + 1}"
     if layer["reserved"].any():
         return "reserved fields are not 0"
+    largest = 65_535 if layer["op"] == AVG_POOL2D else 255
     for field in ("kernel_h", "kernel_w", "stride_h", "stride_w", "dilation_h", "dilation_w"):
-        largest = 65_535 if layer["op"] == AVG_POOL2D and not field.startswith("dilation") else 255
         if not 1 <= layer[field] <= largest:
             return f"{field} {layer[field]} is not in 1..{largest}"
     if int(layer["kernel_h"]) * int(layer["kernel_w"]) > LARGEST_WINDOW:
@@ -218,7 +227,7 @@ def shape_problem(layer, x, y) -> str | None:
         extent = int(layer[f"dilation_{axis}"]) * (int(layer[f"kernel_{axis}"]) - 1) + 1
         if max(pad) >= extent:
             return f"padding {pad} along {axis} reaches the kernel's extent {extent}"
-        if size < extent or (size - extent) // int(layer[f"stride_{axis}"]) + 1 != int(y[axis]):
+        if (size - extent) // int(layer[f"stride_{axis}"]) + 1 != int(y[axis]):
             return f"an input of {x[axis]} along {axis} does not give an output of {y[axis]}"
     if layer["op"] != CONV2D and x["c"] != y["c"]:
         return f"turns {x['c']} channels into {y['c']}"
@@ -227,12 +236,13 @@ def shape_problem(layer, x, y) -> str | None:
 
 def type_problem(layer, inputs, y) -> str | None:
     """Whether types and activations on both sides fit together."""
-    x, activation = inputs[0], LAYER_RELU | LAYER_RELU6
-    if layer["flagset"] & activation and layer["op"] not in (*OPS_WITH_WEIGHTS, ADD):
+    x = inputs[0]
+    if layer["flagset"] & ACTIVATION and layer["op"] not in (*OPS_WITH_WEIGHTS, ADD):
         return "only layers with weights and add have an activation"
     if layer["op"] == DEQUANTIZE:
-        return None if (x["type"], y["type"]) == (U8, F32) else "dequantize wants a uint8 input and a float32 output"
-    if any(one["type"] != y["type"] for one in inputs):
+        if (x["type"], y["type"]) != (U8, F32):
+            return "dequantize wants a uint8 input and a float32 output"
+    elif any(one["type"] != y["type"] for one in inputs):
         return "input and output are of different types"
     if layer["op"] == ADD:
         if layer["input"] == layer["input2"]:
@@ -240,7 +250,7 @@ def type_problem(layer, inputs, y) -> str | None:
         if any(inputs[1][axis] != y[axis] for axis in "hwc"):
             return "adds tensors of different shapes"
     source = x if layer["op"] in (MAX_POOL2D, DEQUANTIZE) else layer
-    if source["flagset"] & activation != y["flagset"] & activation:
+    if source["flagset"] & ACTIVATION != y["flagset"] & ACTIVATION:
         return "the activation flags of layer and output differ"
     return None
 
@@ -283,13 +293,13 @@ def weight_problem(layer, x, y, data: bytes) -> str | None:
         at, given = int(layer[f"{field}_offset"]), int(layer[f"{field}_bytes"])
         if given != size:
             return f"{given} bytes of {field} instead of {size}"
-        if at % 4 or at < HEADER_BYTES or at + size > len(data):
+        if not is_inside(data, at, size):
             return f"its {field} at byte {at} is not inside the file"
     if y["type"] == U8:
         n, at = int(layer["grids"]), int(layer["grid_offset"])
         if n not in (1, out):
             return f"{n} weight grids for {out} output channels: wants 1 or as many"
-        if at % 4 or at < HEADER_BYTES or at + 8 * n > len(data):
+        if not is_inside(data, at, 8 * n):
             return f"its weight grids at byte {at} are not inside the file"
         scales, zeros = np.frombuffer(data, "<f4", n, at), np.frombuffer(data, "<i4", n, at + 4 * n)
         if not all(positive_normal(scale) for scale in scales) or ((zeros < 0) | (zeros > 255)).any():
@@ -316,6 +326,14 @@ def plain_problem(layer, x, y, data: bytes) -> str | None:
 def fan_out(layer, y) -> int:
     """Products that one element of the error at the input sums up (SPEC.md 9)."""
     return int(layer["kernel_h"]) * int(layer["kernel_w"]) * (1 if layer["op"] == DEPTHWISE_CONV2D else int(y["c"]))
+
+
+def index_problem(tensor) -> str | None:
+    """SPEC.md 9: kernels count a tensor's elements and bytes, rows on its padding too, in 32 bits."""
+    h, row = int(tensor["h"]), int(tensor["w"]) * int(tensor["c"]) * (4 if tensor["type"] == F32 else 1)
+    if (h + MAX_PADDING) * row > MAX_INDEX:
+        return f"{h} rows of {row} bytes are more than 32 bits can count with {MAX_PADDING} rows of padding"
+    return None
 
 
 def bound_problem(layer, x, y) -> str | None:

@@ -59,11 +59,11 @@ class Schedule:
         return self.weight_step(layer) + 1
 
     def layer_of_step(self, step: int) -> int:
-        """The layer that runs forward, or sends its errors, in a step; -1 in the loss step and weight steps."""
+        """The layer that is at work in a step; -1 in the loss step."""
         if step < self.count:
             return step
         behind = step - self.count - 1
-        return self.count - 1 - behind // 2 if behind > 0 and behind % 2 else -1
+        return self.count - 1 - behind // 2 if behind >= 0 else -1
 
     def trains(self, layer: int) -> bool:
         return bool(self.layers[layer]["flagset"] & LAYER_TRAINABLE)
@@ -107,16 +107,19 @@ def inference_lives(tensors: np.ndarray, layers: np.ndarray) -> list[Life]:
 
 
 def may_be_in_place(schedule: Schedule, older: Life, newer: Life) -> bool:
-    """Whether `newer` may be written over `older`, which the same step reads last."""
+    """Whether `newer` may be written over `older`, which the same step reads last.
+
+    What these operators read and make in one step is of one size, as are feature and error of one tensor.
+    """
     layer = schedule.layer_of_step(newer.first)
-    if older.last != newer.first or older.size != newer.size or layer < 0:
+    if older.last != newer.first or layer < 0:
         return False
     op = schedule.layers[layer]["op"]
-    if older.kind == newer.kind == FEATURE:
+    if newer.kind == FEATURE:  # then the older one is a feature, too: errors come behind all of them
         return op in (ADD, HARD_SWISH)
     if older.kind == FEATURE:
         return older.tensor == newer.tensor and op != MAX_POOL2D
-    if newer.kind == FEATURE or op not in (ADD, HARD_SWISH):
+    if op not in (ADD, HARD_SWISH):
         return False
     inputs = inputs_of(schedule.layers[layer])
     return newer.tensor == inputs[-1] or not schedule.carries[inputs[-1]]
@@ -215,7 +218,7 @@ def plan_problem(tensors: np.ndarray, layers: np.ndarray, arenas: tuple[int, int
         what = "training" if training else "inference"
         if arena % 4 or arena >= 1 << 31:
             return f"{arena} bytes of {what} arena: not a multiple of 4 below 2^31"
-        if training and not lives and arena:
+        if not lives and arena:
             return f"{arena} bytes of training arena, but nothing is trained"
         for life, offset in placed(tensors, lives, training):
             if offset % 4 or offset + life.size > arena:
@@ -225,7 +228,7 @@ def plan_problem(tensors: np.ndarray, layers: np.ndarray, arenas: tuple[int, int
             if not apart and not (at_a == at_b and (may_be_in_place(schedule, a, b) or may_be_in_place(schedule, b, a))):
                 return f"{a.kind} of tensor {a.tensor} and {b.kind} of tensor {b.tensor} share bytes of the {what} arena"
     used = {
-        FEATURE: {life.tensor for life in both[0] if life.kind == FEATURE},
+        FEATURE: {life.tensor for life in both[0]},
         ERROR: {life.tensor for life in both[0] if life.kind == ERROR},
     }
     for t in range(len(tensors)):

@@ -14,7 +14,9 @@ from fqt_ref import device, model_file
 from fqt_ref.datasets import load
 from fqt_ref.errors import FqtError
 from fqt_ref.golden.format import Case, file_bytes
-from fqt_ref.golden.steps import error_of, sealed
+from fqt_ref.golden.handmade_files import file_of, layer, sealed, spoilt, tensor
+from fqt_ref.golden.model_errors import GROUPS, error_of, named_cases
+from fqt_ref.network import AVG_POOL2D, CONV2D, LINEAR
 from fqt_ref.random_graph import Builder
 from fqt_ref.training import fresh_network
 
@@ -305,6 +307,28 @@ WRONG_BYTES = {  # offset, bytes, code, part of the message
     "weight offset of a layer without": (LAYERS + 64 * SWISH + 28, U32(64), model_file.FORMAT, "layer 3: "),
     "bias offset of a layer without": (LAYERS + 64 * SWISH + 36, U32(64), model_file.FORMAT, "layer 3: "),
 }
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_each_golden_case_is_wrong_in_its_own_way(name):
+    """No case is the good file under another name, and each is answered with the error that it was made for."""
+    cases = list(named_cases(name))
+    assert len({case for case, _, _ in cases}) == len({data for _, _, data in cases}) == len(cases)
+    for case, code, data in cases:
+        assert error_of(data) == code, case
+        assert (code == 0) == case.startswith("good: "), case
+
+
+def test_hazard_tensor_0_is_bounded_and_adapts_to_nothing(tmp_path):
+    """Files that crashed the library: a step before the table of layers, indices and windows beyond 32 bits."""
+    adapting = file_of([tensor(1, 1, 2, flagset=2), tensor(1, 1, 2)], [layer(LINEAR, flagset=TRAINABLE)])
+    files = [adapting, spoilt(adapting, tensor_0_error_offset=0)]
+    blocks = {"kernel_h": 255, "kernel_w": 255, "stride_h": 255, "stride_w": 255}
+    shapes = [tensor(32_768, 32_768, 4), tensor(128, 128, 4), tensor(1, 1, 4)]
+    files.append(file_of(shapes, [layer(AVG_POOL2D, **blocks), layer(AVG_POOL2D, 1, kernel_h=128, kernel_w=128)]))
+    wide = [tensor(1, 2200, 4096), tensor(1, 9, 1), tensor(1, 1, 2)]
+    files.append(file_of(wide, [layer(CONV2D, stride_w=255, dilation_h=255), layer(LINEAR, 1)]))
+    assert c_answers_the_same(files, tmp_path) == [model_file.FORMAT] * 2 + [model_file.BOUND] * 2
 
 
 @pytest.mark.parametrize("name", WRONG_BYTES)

@@ -12,7 +12,7 @@ import pytest
 from naive import ADD, ERROR, FEATURE, HARD_SWISH, MAX_POOL2D, NOWHERE
 
 from fqt_ref import model_file, training_plan
-from fqt_ref.golden.steps import error_of
+from fqt_ref.golden.model_errors import error_of
 from fqt_ref.random_graph import CONFIGS, random_network
 
 OFFSETS = {"training": {FEATURE: "feature_offset", ERROR: "error_offset"}, "inference": {FEATURE: "inference_offset"}}

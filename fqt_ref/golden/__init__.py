@@ -15,18 +15,19 @@ from fqt_ref.golden.format import VERSION, case_spans, file_bytes
 
 MANIFEST = "manifest.json"
 DEFAULT_DIR = Path(__file__).resolve().parents[2] / "golden"
-FILES = 33  # that generate() makes beside the manifest
+FILES = 34  # that generate() makes beside the manifest
 
 
 @one_blas_thread()
 def generate(advance: Callable[[str], None] = lambda name: None) -> dict[str, bytes]:
     """All golden files by name, and the manifest. advance(name) is called as each is ready."""
+    from fqt_ref.golden.model_errors import model_error_files
     from fqt_ref.golden.operators import operator_files
     from fqt_ref.golden.steps import step_files
 
     files: dict[str, bytes] = {}
     entries = {}
-    for name, cases in {**operator_files(), **step_files()}.items():
+    for name, cases in {**operator_files(), **model_error_files(), **step_files()}.items():
         data = file_bytes(cases)
         files[f"{name}.fqg"] = data
         described = [

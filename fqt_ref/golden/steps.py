@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Golden cases of whole training: traces of single steps, trajectories of hundreds of steps on real digits, hostile model files."""
+"""Golden cases of whole training: traces of single steps, trajectories of hundreds of steps on real digits."""
 
-import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,7 +19,6 @@ from fqt_ref.network import Network
 from fqt_ref.optimizers.names import HYSTERESIS, LOSS
 from fqt_ref.state import state_checksum, trace, trace_bytes, update_is_due, zeroth_trace
 from fqt_ref.training import flat, fresh_network, prepared_state
-from fqt_ref.training_plan import plan_network
 
 CONFIGS = ("uint8", "mixed", "float32")
 TRAJECTORY_STEPS = 240
@@ -217,87 +215,9 @@ def graph_case(data, config: str, train_last: int | None, per_channel: bool) -> 
     return trace_case(title, network, settings, flat(data.train_x[:3]), data.train_y[:3], 4)
 
 
-def sealed(data: bytes) -> bytes:
-    """The same bytes with a checksum that fits, so that the checks behind it are reached."""
-    return data[:12] + np.uint32(zlib.crc32(data[16:])).tobytes() + data[16:]
-
-
-def model_errors() -> Iterator[Case]:
-    """Hostile model files and the error that each must get."""
-    good = model_file.file_bytes(fresh_network("digits-mlp", "uint8", load("digits"), seed=2))
-
-    def patched(at: int, value: bytes) -> bytes:
-        return sealed(good[:at] + value + good[at + len(value) :])
-
-    tensor, layer = 64, 64 + 3 * 48
-    grid = int(np.frombuffer(good, "<u4", 1, layer + 24)[0])
-    files = {
-        "empty": b"",
-        "cut in the header": good[:40],
-        "cut in the weights": good[:-5],
-        "one byte too long": good + b"\0",
-        "wrong magic": b"FQT2" + good[4:],
-        "future format": patched(4, b"\2"),
-        "other arithmetic": patched(16, b"\2"),
-        "flipped bit": good[:300] + bytes([good[300] ^ 1]) + good[301:],
-        "no layers": patched(24, bytes(4)),
-        "a million layers": patched(24, (10**6).to_bytes(4, "little")),
-        "tensor table outside": patched(28, (1 << 31).to_bytes(4, "little")),
-        "layer table misaligned": patched(32, (layer + 1).to_bytes(4, "little")),
-        "tensor of no type": patched(tensor, b"\3"),
-        "tensor of no width": patched(tensor + 4, bytes(2)),
-        "scale NaN": patched(tensor + 8, np.float32(np.nan).tobytes()),
-        "scale negative": patched(tensor + 8, np.float32(-1).tobytes()),
-        "scale subnormal": patched(tensor + 8, np.float32(1e-40).tobytes()),
-        "zero point 256": patched(tensor + 12, (256).to_bytes(4, "little")),
-        "operator 9": patched(layer, b"\x09"),
-        "layer reads itself": patched(layer + 2, b"\1"),
-        "stride 0": patched(layer + 12, bytes(2)),
-        "dilation 2 of a linear layer": patched(layer + 16, b"\2"),
-        "two weight grids": patched(layer + 22, b"\2"),
-        "weight grids outside": patched(layer + 24, (len(good) - 4).to_bytes(4, "little")),
-        "weights outside": patched(layer + 28, (len(good)).to_bytes(4, "little")),
-        "weight size overflows": patched(layer + 32, b"\xff\xff\xff\xff"),
-        "weight scale infinite": patched(grid, np.float32(np.inf).tobytes()),
-        "feature outside its arena": patched(tensor + 48 + 28, (1 << 20).to_bytes(4, "little")),
-        "feature and error share bytes": patched(tensor + 48 + 32, good[tensor + 48 + 28 : tensor + 48 + 32]),
-        "inference arena misaligned": patched(40, b"\1"),
-        "input wider than weights": patched(tensor + 2, (9).to_bytes(2, "little")),
-        "fan-in beyond the bound": wide_model(),
-        "good": good,
-    }
-    for name, data in files.items():
-        yield Case("model_error", name, [np.frombuffer(data, np.uint8)], [np.array([error_of(data)], np.int32)])
-
-
-def wide_model() -> bytes:
-    """A well-formed linear layer with one input more than SPEC.md 9 allows."""
-    from fqt_ref.network import LAYER, LINEAR, TENSOR, U8
-
-    tensors, layers = np.zeros(2, TENSOR), np.zeros(1, LAYER)
-    tensors["type"], tensors["h"], tensors["w"], tensors["scale"] = U8, 1, 1, 1
-    tensors["c"] = (model_file.MAX_FAN_IN + 1, 1)
-    layers["op"], layers["output"], layers["grids"] = LINEAR, 1, 1
-    for field in ("kernel_h", "kernel_w", "stride_h", "stride_w", "dilation_h", "dilation_w"):
-        layers[field] = 1
-    weights, grid = np.zeros((1, 1, 1, tensors["c"][0]), np.uint8), (np.ones(1, np.float32), np.zeros(1, np.int32))
-    network = Network("wide", tensors, layers, [weights], [np.zeros(1, np.int32)], [grid])
-    plan_network(network)
-    return model_file.file_bytes(network)
-
-
-def error_of(data: bytes) -> int:
-    """The error code of a model file, 0 if it is good."""
-    try:
-        model_file.parse(data)
-    except model_file.ModelFileError as error:
-        return error.code
-    return 0
-
-
 def step_files() -> dict[str, list[Case]]:
     """Golden cases by file name."""
-    files: dict[str, list[Case]] = {"model_errors": list(model_errors())}
+    files: dict[str, list[Case]] = {}
     for name, case in [*traces(), *trajectories(), *zeroth_cases(), *option_cases()]:
         files.setdefault(name, []).append(case)
     files["tiny"] = [*tiny.trace_cases(), *tiny.zeroth_cases()]

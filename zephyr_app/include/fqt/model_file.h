@@ -20,6 +20,7 @@ extern "C" {
 #define FQT_MAX_FAN_IN 24576u    /**< forward sums stay within 32 bits (SPEC.md section 9) */
 #define FQT_MAX_FAN_OUT 57344u   /**< error sums stay within 32 bits */
 #define FQT_MAX_GRADIENTS 65536u /**< positions * batch size: gradient sums stay within 32 bits */
+#define FQT_MAX_PADDING 510u     /**< rows of padding around a tensor, and a step of a dilated window */
 #define FQT_NO_OFFSET UINT32_MAX /**< a buffer that does not exist */
 
 enum fqt_type { FQT_U8 = 1, FQT_F32 = 2 };
@@ -101,7 +102,7 @@ enum fqt_status fqt_model_open(struct fqt_model *model, const void *blob, size_t
 /** CRC-32 (IEEE 802.3) of bytes; crc: that of the bytes before them, 0 at the start. */
 uint32_t fqt_crc32(uint32_t crc, const void *data, size_t size);
 
-/** Number of elements of a tensor, up to 2^48. */
+/** Number of elements of a tensor; below 2^31 once the file has been checked, before that up to 2^48. */
 uint64_t fqt_tensor_elements(const struct fqt_tensor_record *tensor);
 
 /** Bytes of tensor t's values, and of an error at it. */

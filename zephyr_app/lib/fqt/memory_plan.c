@@ -63,12 +63,16 @@ static uint32_t last_use_in_training(const struct fqt_model *model, uint32_t t) 
     return last;
 }
 
+/* Whether layer l sends errors on. A layer with one input has tensor 0, which carries none, as its second. */
+static bool passes_on(const struct fqt_model *model, uint32_t l) {
+    const struct fqt_layer_record *layer = &model->layers[l];
+    return fqt_tensor_carries_error(model, layer->input) || fqt_tensor_carries_error(model, layer->input2);
+}
+
 static uint32_t last_use_of_error(const struct fqt_model *model, uint32_t t) {
-    const struct fqt_layer_record *layer = &model->layers[t - 1];
-    bool passes_on = fqt_tensor_carries_error(model, layer->input) ||
-                     (layer->op == FQT_ADD && fqt_tensor_carries_error(model, layer->input2));
-    /* One of the two, because the error is carried. */
-    return passes_on ? input_step(model, t - 1) : weight_step(model, t - 1);
+    /* One of the two, because the error is carried. (Nothing begins in the input step of a layer that sends nothing.)
+     */
+    return passes_on(model, t - 1) ? input_step(model, t - 1) : weight_step(model, t - 1);
 }
 
 static void find_life(const struct fqt_model *model, struct buffer *buffer) {
@@ -84,32 +88,29 @@ static void find_life(const struct fqt_model *model, struct buffer *buffer) {
         buffer->last = last_use_in_training(model, t);
         break;
     default:
-        buffer->first = is_last_tensor(model, t) ? loss_step(model) : input_step(model, reader);
+        buffer->first = input_step(model, reader); /* of the last tensor that of the loss */
         buffer->last = last_use_of_error(model, t);
     }
 }
 
 /* ---- Sharing ---- */
 
-/* Whether the newer buffer may be made where the older one is read for the last time. */
+/* Whether the newer buffer may be made where the older one is read for the last time. What these operators read and
+ * make in one step is of one size, as are feature and error of one tensor. */
 static bool is_in_place(const struct fqt_model *model, const struct buffer *older, const struct buffer *newer) {
     uint32_t step = newer->first;
-    if (older->offset != newer->offset || older->end != newer->end || older->last != step || step == loss_step(model)) {
+    if (older->offset != newer->offset || older->last != step || step == loss_step(model)) {
         return false;
     }
     const struct fqt_layer_record *layer = &model->layers[layer_of_step(model, step)];
-    if (older->arena != TRAINING_ERROR && newer->arena != TRAINING_ERROR) {
+    if (newer->arena != TRAINING_ERROR) { /* then the older one is a feature, too: errors come behind all of them */
         return layer->op == FQT_ADD || layer->op == FQT_HARD_SWISH;
     }
     if (older->arena == TRAINING_FEATURE) {
         return older->t == newer->t && layer->op != FQT_MAX_POOL2D;
     }
-    if (newer->arena == TRAINING_FEATURE) {
-        return false; /* cannot happen: features are made before errors */
-    }
-    bool last_sent =
-        newer->t == layer->input2 || (newer->t == layer->input && !fqt_tensor_carries_error(model, layer->input2));
-    return layer->op == FQT_HARD_SWISH || (layer->op == FQT_ADD && last_sent);
+    bool is_sent_last = newer->t == layer->input2 || !fqt_tensor_carries_error(model, layer->input2);
+    return (layer->op == FQT_ADD || layer->op == FQT_HARD_SWISH) && is_sent_last;
 }
 
 static bool may_coexist(const struct fqt_model *model, const struct buffer *a, struct buffer *b) {
@@ -161,11 +162,8 @@ static bool is_free(const struct fqt_model *model, struct buffer *buffer) {
 static bool is_planned(const struct fqt_model *model, uint32_t t) {
     const struct fqt_model_header *header = model->header;
     bool wanted[] = {t > 0, t > 0 && fqt_model_trains(model), false};
-    if (t > 0) {
-        /* The flags of the tensors before this one have been checked. */
-        const struct fqt_layer_record *layer = &model->layers[t - 1];
-        wanted[TRAINING_ERROR] = fqt_layer_trains(layer) || fqt_tensor_carries_error(model, layer->input) ||
-                                 (layer->op == FQT_ADD && fqt_tensor_carries_error(model, layer->input2));
+    if (t > 0) { /* the tensors before this one have been checked */
+        wanted[TRAINING_ERROR] = fqt_layer_trains(&model->layers[t - 1]) || passes_on(model, t - 1);
     }
     for (enum arena arena = INFERENCE_FEATURE; arena <= TRAINING_ERROR; arena++) {
         uint32_t size = arena == INFERENCE_FEATURE ? header->inference_arena : header->training_arena;

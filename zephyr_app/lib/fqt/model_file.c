@@ -14,6 +14,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are little endi
 
 #define CRC_START 16 /* the checksum covers the file from here */
 #define BIAS_LIMIT (1 << 30)
+#define ACTIVATION (FQT_TENSOR_RELU | FQT_TENSOR_RELU6) /* the same flags at layers */
 
 /* ---- Questions about a model ---- */
 
@@ -212,22 +213,18 @@ static bool header_is_valid(const struct fqt_model_header *header) {
            is_inside(header, header->layers_offset, (uint64_t)header->n_layers * sizeof(struct fqt_layer_record));
 }
 
-/* RELU6 says more about a RELU. */
-static bool activation_is_valid(uint8_t flags) {
-    return (flags & FQT_TENSOR_RELU6) == 0 || (flags & FQT_TENSOR_RELU) != 0;
-}
-
 static bool tensor_is_valid(const struct fqt_tensor_record *t) {
-    const uint8_t activation = FQT_TENSOR_RELU | FQT_TENSOR_RELU6;
-    if (t->h == 0 || t->w == 0 || t->c == 0 || !activation_is_valid(t->flags) || !all_zero(t->reserved, 2)) {
+    if (t->h == 0 || t->w == 0 || t->c == 0 || (t->flags & ACTIVATION) == FQT_TENSOR_RELU6 ||
+        !all_zero(t->reserved, 2)) {
         return false;
     }
     if (t->type == FQT_F32) {
-        return (t->flags & ~activation) == 0 && t->scale == 1.0f && t->zero == 0 && t->lo == 0.0f && t->hi == 0.0f &&
+        return (t->flags & ~ACTIVATION) == 0 && t->scale == 1.0f && t->zero == 0 && t->lo == 0.0f && t->hi == 0.0f &&
                t->error_scale == 0.0f;
     }
-    return t->type == FQT_U8 && (t->flags & ~(activation | FQT_TENSOR_ADAPTIVE)) == 0 && is_scale(t->scale) &&
-           is_zero_point(t->zero) && is_finite(t->lo) && is_finite(t->hi) && t->lo <= 0.0f && t->hi >= 0.0f &&
+    /* Its type is u8, as the input's; any other would differ from its layer's input. */
+    return (t->flags & ~(ACTIVATION | FQT_TENSOR_ADAPTIVE)) == 0 && is_scale(t->scale) && is_zero_point(t->zero) &&
+           is_finite(t->lo) && is_finite(t->hi) && t->lo <= 0.0f && t->hi >= 0.0f &&
            (t->error_scale == 0.0f || is_scale(t->error_scale));
 }
 
@@ -253,15 +250,15 @@ static bool has_no_window(const struct fqt_layer_record *layer) {
            has_no_dilation(layer) && has_no_padding(layer);
 }
 
-/* Whether `out` is what a window leaves of `in` along one axis; each window spans some input. */
+/* Whether `out` is what a window leaves of `in` along one axis: one more step would leave the input. No pad is as long
+ * as the window, so each window spans some input. Neither a kernel nor a stride of 0 fits; what is left over wraps to
+ * a large number where the windows need more than there is. */
 static bool window_fits(uint32_t in, uint32_t out, uint32_t kernel, uint32_t stride, uint32_t dilation, uint32_t before,
                         uint32_t after) {
-    if (kernel < 1 || stride < 1 || dilation < 1) {
-        return false;
-    }
     uint32_t span = dilation * (kernel - 1) + 1;
     uint32_t padded = in + before + after;
-    return before < span && after < span && padded >= span && (padded - span) / stride + 1 == out;
+    uint64_t last = (uint64_t)(out - 1) * stride;
+    return dilation >= 1 && before < span && after < span && padded - last - span < stride;
 }
 
 /* Average pooling may take all of a long signal: what counts is how many numbers it adds up (SPEC.md section 9). */
@@ -334,11 +331,10 @@ static bool parameters_are_valid(const struct fqt_model *model, uint32_t l) {
     const struct fqt_layer_record *layer = &model->layers[l];
     enum fqt_type type = fqt_layer_type(model, l);
     uint32_t outputs = fqt_layer_outputs(model, l);
-    /* fan_in may reach 2^48 here and outputs 2^16: together they do not overflow, times 4 they would. */
-    uint64_t fan_in = wide_fan_in(model, l);
-    uint64_t bytes = type == FQT_F32 ? 4 : 1;
-    if (fan_in > UINT32_MAX || layer->weight_bytes != fan_in * outputs * bytes || layer->bias_bytes != outputs * 4u ||
-        !is_inside(model->header, layer->weight_offset, layer->weight_bytes) ||
+    uint64_t weights = wide_fan_in(model, l) * outputs; /* below 2^64; times 4 it might not be */
+    uint32_t bytes = type == FQT_F32 ? 4 : 1;
+    if (layer->weight_bytes / bytes != weights || layer->weight_bytes % bytes != 0 ||
+        layer->bias_bytes != outputs * 4u || !is_inside(model->header, layer->weight_offset, layer->weight_bytes) ||
         !is_inside(model->header, layer->bias_offset, layer->bias_bytes)) {
         return false;
     }
@@ -346,18 +342,17 @@ static bool parameters_are_valid(const struct fqt_model *model, uint32_t l) {
     if (type == FQT_U8) {
         return grids_are_valid(model, l) && all_biases(bias, outputs);
     }
-    const void *weights = model->blob + layer->weight_offset;
-    return layer->grids == 0 && layer->grid_offset == 0 && all_finite(weights, (uint32_t)(fan_in * outputs)) &&
+    const void *w = model->blob + layer->weight_offset;
+    return layer->grids == 0 && layer->grid_offset == 0 && all_finite(w, (uint32_t)weights) &&
            all_finite(bias, outputs) && none_minus_zero(bias, outputs);
 }
 
 /* What all layers have in common. */
 static bool connections_are_valid(const struct fqt_model *model, uint32_t l) {
     const struct fqt_layer_record *layer = &model->layers[l];
-    const uint8_t flags = FQT_LAYER_RELU | FQT_LAYER_RELU6 | FQT_LAYER_TRAINABLE;
     bool inputs = layer->op == FQT_ADD ? layer->input2 <= l && layer->input2 != layer->input : layer->input2 == 0;
-    return inputs && layer->input <= l && layer->output == l + 1 && (layer->flags & ~flags) == 0 &&
-           activation_is_valid(layer->flags) && all_zero(layer->reserved, 5);
+    return inputs && layer->input <= l && layer->output == l + 1 &&
+           (layer->flags & ~(ACTIVATION | FQT_LAYER_TRAINABLE)) == 0 && all_zero(layer->reserved, 5);
 }
 
 static bool layer_is_valid(const struct fqt_model *model, uint32_t l) {
@@ -371,7 +366,7 @@ static bool layer_is_valid(const struct fqt_model *model, uint32_t l) {
     bool same_type = x->type == y->type;
     /* Max pooling and the border to float32 repeat their input's activation; the others say it themselves. */
     bool repeats = layer->op == FQT_MAX_POOL2D || layer->op == FQT_DEQUANTIZE;
-    if (fqt_tensor_activation(model, l + 1) != activation_of(repeats ? x->flags : layer->flags)) {
+    if ((y->flags & ACTIVATION) != ((repeats ? x->flags : layer->flags) & ACTIVATION)) {
         return false;
     }
     switch (layer->op) {
@@ -411,10 +406,10 @@ static bool readers_are_valid(const struct fqt_model *model, uint32_t t) {
     return readers == 1 || (readers > 1 && !alone);
 }
 
-/* Only ranges adapt that training observes. */
+/* Only ranges adapt that training observes: of outputs. */
 static bool adapts_rightly(const struct fqt_model *model, uint32_t t) {
     bool adapts = (model->tensors[t].flags & FQT_TENSOR_ADAPTIVE) != 0;
-    return !adapts || (fqt_tensor_carries_error(model, t) && model->layers[t - 1].op != FQT_MAX_POOL2D);
+    return !adapts || (t > 0 && fqt_tensor_carries_error(model, t) && model->layers[t - 1].op != FQT_MAX_POOL2D);
 }
 
 static enum fqt_status check_format(const struct fqt_model *model) {
@@ -424,7 +419,7 @@ static enum fqt_status check_format(const struct fqt_model *model) {
             return FQT_ERROR_FORMAT;
         }
     }
-    const struct fqt_tensor_record *logits = &model->tensors[header->n_tensors - 1];
+    const struct fqt_tensor_record *logits = &model->tensors[header->n_layers];
     /* The scale of the error at the logits is fixed (SPEC.md 4.7), so its field is unused. */
     if (model->tensors[0].type != FQT_U8 || fqt_tensor_activation(model, 0) != FQT_ACT_NONE || logits->h != 1 ||
         logits->w != 1 || logits->error_scale != 0.0f) {
@@ -450,8 +445,20 @@ static enum fqt_status check_format(const struct fqt_model *model) {
 
 /* ---- Checks: bounds (SPEC.md section 9) ---- */
 
+/* Kernels count elements, and bytes, in 32 bits; so they do rows on the padding and a step of a dilated window. */
+static bool indices_fit(const struct fqt_model *model, uint32_t t) {
+    const struct fqt_tensor_record *tensor = &model->tensors[t];
+    uint64_t row = (uint64_t)tensor->w * tensor->c * (tensor->type == FQT_F32 ? 4u : 1u);
+    return (tensor->h + FQT_MAX_PADDING) * row <= INT32_MAX;
+}
+
 static enum fqt_status check_bounds(const struct fqt_model *model) {
     const struct fqt_model_header *header = model->header;
+    for (uint32_t t = 0; t < header->n_tensors; t++) {
+        if (!indices_fit(model, t)) {
+            return FQT_ERROR_BOUND;
+        }
+    }
     for (uint32_t l = 0; l < header->n_layers; l++) {
         /* Of average pooling 255 * 255 errors and inputs at most, see kernel_fits(). */
         if (fqt_layer_has_weights(&model->layers[l]) &&
