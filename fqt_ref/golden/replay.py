@@ -10,6 +10,7 @@ from fqt_ref import train_step as ts
 from fqt_ref import zeroth_order as zo
 from fqt_ref.golden import steps
 from fqt_ref.golden.format import KINDS, Case, arrays_of, case_spans
+from fqt_ref.golden.model_errors import error_of
 
 NAMES = {number: name for name, number in KINDS.items()}
 
@@ -25,7 +26,7 @@ def run_of(arrays: list[np.ndarray]) -> tuple:
 def replayed_case(name: str, arrays: list[np.ndarray]) -> Case:
     """A case of kinds 100 to 110, computed anew from the arrays of the old one."""
     if name == "model_error":
-        return Case(name, "", arrays[:1], [np.array([steps.error_of(arrays[0].tobytes())], np.int32)])
+        return Case(name, "", arrays[:1], [np.array([error_of(arrays[0].tobytes())], np.int32)])
     network, config, *data = run_of(arrays)
     if name.startswith("zeroth"):
         zeroth = zo.ZerothConfig(*arrays[5].tolist())
