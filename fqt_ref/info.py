@@ -5,6 +5,7 @@ from typing import Any
 
 from fqt_ref.device_memory import device_memory, zeroth_memory
 from fqt_ref.errors import FqtError
+from fqt_ref.input_grid import InputGrid, grid_of
 from fqt_ref.kind import MEANINGS, kind_of
 from fqt_ref.model_file import MAX_LAYERS
 from fqt_ref.network import LAYER_RELU, LAYER_RELU6, LAYER_TRAINABLE, OP_NAMES, U8, Network, inputs_of
@@ -22,6 +23,11 @@ def zeroth_trainer_bytes(network: Network, first_node: int) -> int | None:
         return zeroth_memory(network, zeroth_config(network, 1, ZEROTH_QUERIES, first_node=first_node)).trainer
     except FqtError:
         return None
+
+
+def described_grid(grid: InputGrid) -> dict[str, Any]:
+    """An input grid: the real value of a byte is scale * (byte - zero), from lo (byte 0) to hi (byte 255)."""
+    return {"scale": float(grid.scale), "zero": grid.zero, "lo": grid.lo, "hi": grid.hi}
 
 
 def describe(network: Network, file_bytes: int) -> dict[str, Any]:
@@ -56,6 +62,7 @@ def describe(network: Network, file_bytes: int) -> dict[str, Any]:
         "name": network.name,
         "file_bytes": file_bytes,
         "input": [int(network.tensors[0][k]) for k in "hwc"],
+        "input_grid": described_grid(grid_of(network)),
         "kind": kind_of(network),
         "classes": int(network.tensors[-1]["c"]),
         "weights": sum(layer["weights"] for layer in layers),
@@ -100,7 +107,9 @@ def table(description: dict[str, Any]) -> list[str]:
     tail = f"training: {description['trained_weights']} weights, {description['trained_bytes']} bytes of weights, biases and gradients"
     arena, bound = description["training_arena_bytes"], description["training_lower_bound_bytes"]
     plan = f"feature maps and errors: {arena} bytes to train (lower bound {bound}), {description['inference_arena_bytes']} to infer"
-    lines = [head, text.get().rstrip(), tail, plan]
+    grid = description["input_grid"]
+    taken = f"input: {'x'.join(map(str, description['input']))} bytes of scale {grid['scale']:.6g}, zero point {grid['zero']}: "
+    lines = [head, f"{taken}real values {grid['lo']:.4g}..{grid['hi']:.4g}", text.get().rstrip(), tail, plan]
     trainers = {
         "by back-propagation": description["trainer_bytes"],
         f"without, {ZEROTH_QUERIES} queries by nodes": description["zeroth_nodes_trainer_bytes"],

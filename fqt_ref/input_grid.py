@@ -36,6 +36,7 @@ ALIKE = 1.25  # scales that differ by less are of one range
 ALIKE_ZERO = 25  # and zero points
 HALF_A_STEP = 0.5 + 1e-3
 CALIBRATION_SAMPLES = 256
+_CHUNK = 1024  # samples looked at together
 
 
 class Placed(NamedTuple):
@@ -78,14 +79,13 @@ def input_grid_for(data: Dataset, percentile: float = 100.0) -> InputGrid:
     """The grid for the input of a network that is calibrated on this data set.
 
     Bytes keep theirs. Real values take their training part's range: of all but a few samples far out (robust_range), or below 100 of
-    so many percent of the values on both sides (percentile_range). Says how many samples reach beyond.
+    so many percent of the values on both sides (percentile_range). Logs how many samples reach beyond.
 
     Raises FqtError: no training part, all values 0, a range that no bytes can hold.
     """
     check_trains(data)
     where = f"data set {data.name}"
     if data.scale is not None:
-        _warn_if_alike(data)
         if float(data.zero).is_integer() and 0 <= data.zero <= 255:
             return InputGrid(data.scale, int(data.zero))
         ends = _table(data)[[0, 255]]
@@ -94,10 +94,9 @@ def input_grid_for(data: Dataset, percentile: float = 100.0) -> InputGrid:
     lo, hi, beyond = robust_range(x) if percentile >= 100 else percentile_range(x, percentile)
     grid = grid_of_range(lo, hi, f"{where}, training part")
     check_typical(x, grid, f"{where}, training part")
-    _warn_if_alike(data)
     if beyond:
-        _log.warning("fqt: data set %s: %d of %d training samples reach beyond the others and do not set the input's range %s",
-                     data.name, beyond, len(x), grid)  # fmt: skip
+        _log.warning("fqt: %s: %d of %d training samples reach beyond the input's range %s: %.2g %% of the values, cut off",
+                     where, beyond, len(x), grid, 100 * _converted(data, x, grid)[1])  # fmt: skip
     return grid
 
 
@@ -118,37 +117,34 @@ def calibration_of(data: Dataset, graph: Graph, percentile: float = 100.0) -> tu
 
 
 def on_grid(data: Dataset, grid: InputGrid) -> Placed:
-    """The data set as bytes of a grid. Bytes that are there already, to half a step, pass untouched; bytes whose meaning nobody has
-    stated pass untouched, too, unless the grid is of the range that they mean by custom: then they are the network's own.
+    """The data set as bytes of a grid, and notes: what has been cut off, taken for granted, or lost.
 
-    All arithmetic is float32: value = scale * (byte - zero), byte = clip(floor(value / scale + zero + 0.5), 0, 255). The share of values
-    beyond half a step of the grid's ends becomes Dataset.cut.
+    Bytes that are there already, to half a step, pass untouched; so do bytes whose meaning nobody has stated, unless the grid is of the
+    range that they mean by custom: then they are the network's own. All arithmetic is float32: value = scale * (byte - zero),
+    byte = clip(floor(value / scale + zero + 0.5), 0, 255). Dataset.cut becomes the share of values beyond half a step of the grid's ends.
     """
-    notes: list[str] = []
+    if data.stated and (data.scale, data.zero) == grid:
+        return Placed(data, [])
+    notes = [f"all {len(data.train_x)} training samples are the same: nothing can be learnt from them"] if _all_alike(data) else []
     if data.scale is not None:
-        if data.stated and (data.scale, data.zero) == grid:
-            return Placed(data, notes)
-        if not _same_steps(data, grid) and not data.stated and not _alike(data, grid):
+        same = _same_steps(data, grid)
+        if not same and not data.stated and not _alike(data, grid):
             notes.append(
                 f"nobody states what the bytes are worth: taken as the network's own, 0..255 for real values {grid}; "
                 "if they mean another range, state it with --data-range LO..HI"
             )
+            same = True
+        if same:
             return Placed(replace(data, scale=grid.scale, zero=grid.zero, stated=True), notes)
-        if _same_steps(data, grid):
-            return Placed(replace(data, scale=grid.scale, zero=grid.zero, stated=True), notes)
-    parts = [_converted(data, x, grid) for x in (data.train_x, data.test_x)]
-    (train_x, train_cut), (test_x, test_cut) = parts
+    (train_x, train_cut), (test_x, test_cut) = (_converted(data, x, grid) for x in (data.train_x, data.test_x))
     cut = max(train_cut, test_cut)
     placed = replace(data, train_x=train_x, test_x=test_x, scale=grid.scale, zero=grid.zero, stated=True, cut=cut)
-    remedy = "import the network anew with these data, or state its range with --input-scale and --input-zero"
-    if data.scale is not None:
-        remedy = f"if the bytes mean another range, state it with --data-range LO..HI; else {remedy}"
     if cut > TELLING_CUT:
-        part = "training" if cut == train_cut else "test"
-        notes.append(f"{cut:.2%} of the {part} part's values lie beyond the network's input range {grid} and are cut off: {remedy}")
+        share = f"{cut:.2%} of the {'training' if cut == train_cut else 'test'} part's values"
+        notes.append(f"{share} lie beyond the network's input range {grid} and are cut off: {_remedy(data)}")
     used = _steps_used(placed)
-    if 0 < used < FEW_STEPS and used < _steps_used(data):
-        notes.append(f"the values take {used} of the 256 steps of the network's input range {grid}: {remedy}")
+    if used < FEW_STEPS and used < _steps_used(data):
+        notes.append(f"the values take {used} of the 256 steps of the network's input range {grid}: {_remedy(data)}")
     return Placed(placed, notes)
 
 
@@ -213,6 +209,12 @@ def bytes_on(grid: InputGrid, samples: NDArray[Any]) -> NDArray[np.uint8]:
     return to_bytes(samples, grid.scale, grid.zero)
 
 
+def _remedy(data: Dataset) -> str:
+    """What to do about data that a network's input range does not suit."""
+    own = "scale the data as those that the network has learnt from" if data.scale is None else "state what bytes mean, --data-range LO..HI"
+    return f"{own}, or import the network anew, with these data or with --input-scale and --input-zero"
+
+
 def _table(data: Dataset) -> NDArray[np.float32]:
     """What each byte means, float32[256]."""
     return (np.arange(256, dtype=np.float32) - np.float32(data.zero)) * np.float32(data.scale)
@@ -233,11 +235,12 @@ def _alike(data: Dataset, grid: InputGrid) -> bool:
 def _converted(data: Dataset, x: Samples, grid: InputGrid) -> tuple[NDArray[np.uint8], float]:
     """Samples as bytes of a grid, and the share of values that it cuts off."""
     if data.scale is None:
-        cut = sum(int(np.count_nonzero(_beyond(chunk, grid))) for chunk in np.array_split(x, max(1, len(x) // 1024)))
-        return to_bytes(x, grid.scale, grid.zero), cut / max(x.size, 1)
+        cut = sum(np.count_nonzero(_beyond(x[at : at + _CHUNK], grid)) for at in range(0, len(x), _CHUNK))
+        return to_bytes(x, grid.scale, grid.zero), int(cut) / max(x.size, 1)
     values = _table(data)
-    counts = np.bincount(x.reshape(-1), minlength=256)
-    return to_bytes(values, grid.scale, grid.zero)[x], float(counts[_beyond(values, grid)].sum()) / max(x.size, 1)
+    beyond = _beyond(values, grid)
+    cut = sum(np.count_nonzero(beyond[x[at : at + _CHUNK]]) for at in range(0, len(x), _CHUNK))
+    return to_bytes(values, grid.scale, grid.zero)[x], int(cut) / max(x.size, 1)
 
 
 def _beyond(values: NDArray[Any], grid: InputGrid) -> NDArray[np.bool_]:
@@ -264,8 +267,7 @@ def _with_labels_for(data: Dataset, classes: int) -> tuple[Dataset, list[str]]:
     raise FqtError(f"data set {data.name} has {data.classes} classes, the network tells {classes} apart: train a new one")
 
 
-def _warn_if_alike(data: Dataset) -> None:
-    """Say that nothing can be learnt from samples that are all the same."""
+def _all_alike(data: Dataset) -> bool:
+    """Whether several training samples are all the same."""
     x = data.train_x
-    if len(x) > 1 and all(bool((x[at : at + 64] == x[0]).all()) for at in range(0, len(x), 64)):
-        _log.warning("fqt: data set %s: all %d training samples are the same: nothing can be learnt from them", data.name, len(x))
+    return len(x) > 1 and all(bool((x[at : at + _CHUNK] == x[0]).all()) for at in range(0, len(x), _CHUNK))

@@ -17,7 +17,8 @@ from fqt_ref.datasets.dataset import Dataset
 from fqt_ref.datasets.input_range import InputGrid
 from fqt_ref.errors import FqtError
 from fqt_ref.graph import WEIGHTED, Graph
-from fqt_ref.input_grid import check_trains, fitted, input_grid_for, on_grid, said, stated_grid
+from fqt_ref.info import described_grid
+from fqt_ref.input_grid import check_trains, fitted, grid_of, input_grid_for, on_grid, said, stated_grid
 from fqt_ref.kind import kind_of
 from fqt_ref.network import Network
 
@@ -61,6 +62,8 @@ def is_quantized(graph: Graph) -> bool:
 def input_grid_of(graph: Graph, settings: ImportSettings) -> InputGrid | None:
     """The input grid that the source prescribes, or that --input-scale and --input-zero state for one that does not. Raises FqtError."""
     if graph.input_grid is not None or settings.input_scale is None:
+        if settings.input_scale is not None:
+            _log.warning("fqt: %s prescribes its input's grid, %s: --input-scale has no effect", settings.model, stated_grid(graph))
         return stated_grid(graph)
     grid = InputGrid(np.float32(settings.input_scale), settings.input_zero)
     if not np.isfinite(grid.scale) or grid.scale < np.float32(2.0**-126) or not 0 <= grid.zero <= 255:
@@ -69,12 +72,12 @@ def input_grid_of(graph: Graph, settings: ImportSettings) -> InputGrid | None:
 
 
 def load_samples(graph: Graph, settings: ImportSettings) -> Dataset | None:
-    """--data in the source's shape, as the file means it: real values or bytes; None without. Raises FqtError."""
+    """--data in the source's shape, as the file means it: real values or bytes, without its labels; None without. Raises FqtError."""
     if settings.data is None:
         return None
     from fqt_ref.datasets import load as load_data
 
-    data = load_data(settings.data, settings.data_dir, data_range=settings.data_range)
+    data = load_data(settings.data, settings.data_dir, data_range=settings.data_range, labels=False)
     h, w, c = graph.input_shape
     return said(fitted(data, (h, w, c), data.classes))
 
@@ -93,9 +96,9 @@ def samples_for(graph: Graph, settings: ImportSettings) -> tuple[np.ndarray, np.
         if data is None:
             raise FqtError(f"{settings.model} does not say what its input's bytes mean: add --data NAME or --input-scale")
         grid = input_grid_for(data, settings.percentile if settings.calibration == "percentile" else 100.0)
-        if data.scale is not None and not data.stated:
-            _log.warning("fqt: data set %s: its bytes are read as real values %s; if %s takes 0..255, add --data-range 0..255",
-                         data.name, grid, settings.model)  # fmt: skip
+        if not data.stated:
+            _log.warning("fqt: data set %s: nobody states what its bytes are worth: taken as real values %s; if %s takes pictures as 0..255, "
+                         "add --input-scale 1, or state another range with --data-range LO..HI", data.name, grid, settings.model)  # fmt: skip
     if data is None or len(data.train_x) == 0:
         samples = np.random.RandomState(settings.seed % 2**32).randint(0, 256, (8, *graph.input_shape)).astype(np.uint8)
     else:
@@ -140,6 +143,7 @@ def summary(settings: ImportSettings, imported: Imported, network: Network) -> d
         "config": settings.config,
         "kind": kind_of(network),
         "input": list(graph.input_shape),
+        "input_grid": described_grid(grid_of(network)),
         "layers": len(graph.nodes),
         "weights": sum(int(node.weights.size) for node in graph.nodes if node.weights is not None),
         "quantized_source": is_quantized(graph),

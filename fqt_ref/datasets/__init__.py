@@ -40,21 +40,27 @@ def dataset_names() -> tuple[str, ...]:
     return ("digits", *NAMED_SETS, *_LOADERS, *corrupted_names())
 
 
-def load(name_or_path: str | Path, data_dir: str | Path | None = None, download: bool = True, data_range: str | None = None) -> Dataset:
+def load(
+    name_or_path: str | Path,
+    data_dir: str | Path | None = None,
+    download: bool = True,
+    data_range: str | None = None,
+    labels: bool = True,
+) -> Dataset:
     """Load a set by name (any case, '_' for '-'), or the user's own .npz file by path (see npz.py).
 
     data_dir: where a named set's files are, itself or in a subfolder of the set's name; then nothing else is
     searched. Without it: FQT_DATA_DIR, the system's folder, the download cache, then a download, unless
     download is False (of sets that can be downloaded; the message says where the others come from).
-    data_range: "LO..HI", what the bytes 0 and 255 mean.
+    data_range: "LO..HI", what the bytes 0 and 255 mean. labels: of the user's own file; False takes samples of any targets.
 
     Raises FqtError: unknown name, set not found, damaged or unfit file, an optional package missing.
     """
-    data = _loaded(str(name_or_path), None if data_dir is None else Path(data_dir), download)
+    data = _loaded(str(name_or_path), None if data_dir is None else Path(data_dir), download, labels)
     return data if data_range is None else with_range(data, data_range)
 
 
-def _loaded(text: str, folder: Path | None, download: bool) -> Dataset:
+def _loaded(text: str, folder: Path | None, download: bool, labels: bool) -> Dataset:
     name = text.lower().replace("_", "-")
     if name == "digits":
         return load_digits()
@@ -68,7 +74,7 @@ def _loaded(text: str, folder: Path | None, download: bool) -> Dataset:
         remedy = remedy_for(Path(text))
         if remedy is not None:
             raise FqtError(f"{text}: {remedy}")
-        return load_npz(Path(text))
+        return load_npz(Path(text), labels)
     if text.lower().endswith(".npz"):
         raise FqtError(f"{text}: no such file; name an .npz file that exists")
     family = CORRUPTED.get(name.partition("/")[0])

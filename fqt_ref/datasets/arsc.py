@@ -44,4 +44,4 @@ def load_arsc(data_dir: Path | None = None, download: bool = True) -> Dataset:
     train_x, test_x = (x[part, :, :, np.newaxis] for part in (training, test))
     mean, deviation = statistics(train_x.reshape(-1, 1), f"{path}: 'x'")
     zero = int(np.floor(mean[0] + 0.5))
-    return Dataset("arsc", train_x, y[training], test_x, y[test], _WORDS, np.float32(1 / deviation[0]), zero, words, stated=True)
+    return Dataset("arsc", train_x, y[training], test_x, y[test], _WORDS, np.float32(1 / deviation[0]), zero, words)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fqt_ref.datasets.byte_range import PICTURES
 from fqt_ref.datasets.dataset import Dataset
 from fqt_ref.datasets.file_set import FileSet, find_files
 from fqt_ref.datasets.labels import checked_labels
@@ -96,7 +97,7 @@ def _assembled(batches: Iterable[tuple[int, bytes, str]]) -> Dataset:
         x, y = (train_x[part], train_y[part]) if number < 5 else (test_x, test_y)
         y[:] = checked_labels(records[:, 0], count, len(_LABELS), where)
         x[:] = records[:, 1:].reshape(count, _CHANNELS, _SIDE, _SIDE).transpose(0, 2, 3, 1)
-    return Dataset("cifar10", train_x, train_y, test_x, test_y, len(_LABELS), np.float32(1) / np.float32(255), 0, _LABELS)
+    return Dataset("cifar10", train_x, train_y, test_x, test_y, len(_LABELS), *PICTURES, _LABELS, stated=False)
 
 
 def _records(content: bytes, where: str) -> NDArray[np.uint8]:

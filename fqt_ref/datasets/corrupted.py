@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fqt_ref.datasets.byte_range import PICTURES
 from fqt_ref.datasets.dataset import Dataset
 from fqt_ref.datasets.file_set import FileSet, find_files
 from fqt_ref.datasets.labels import checked_labels
@@ -77,4 +78,4 @@ def load_corrupted(name: str, data_dir: Path | None = None, download: bool = Tru
     stored = shape if known.channels > 1 else shape[:2]
     x = read_typed(path, corruption.replace("-", "_"), np.uint8, (len(y), *stored)).reshape(len(y), *shape)
     half = len(y) // 2
-    return Dataset(name, x[:half], y[:half], x[half:], y[half:], _CLASSES, np.float32(1) / np.float32(255), 0, None)
+    return Dataset(name, x[:half], y[:half], x[half:], y[half:], _CLASSES, *PICTURES, None, stated=False)

@@ -59,7 +59,7 @@ def load_cwru(data_dir: Path | None = None, download: bool = True) -> Dataset:
         for start, stop, step in ((0, cut, _TRAIN_STEP), (cut, length, WINDOW))
     )
     names = tuple(name for name, *_ in _CLASSES)
-    return Dataset("cwru", train_x, train_y, test_x, test_y, len(names), SCALE, ZERO, names, stated=True)
+    return Dataset("cwru", train_x, train_y, test_x, test_y, len(names), SCALE, ZERO, names)
 
 
 def _windows(

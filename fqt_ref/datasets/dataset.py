@@ -26,8 +26,8 @@ class Dataset:
     scale       of bytes: float32, positive and normal: real value = scale * (byte - zero); None of real values
     zero        of bytes: what the value 0 is; a whole number 0..255 unless the data's range is stated otherwise
     label_names one name a class, or None
-    stated      of bytes: whether somebody has said that they mean this. Pictures mean 0..1 by custom, and a network that takes
-                another range takes black and white as the ends of that (input_grid.py)
+    stated      of bytes: whether somebody has said that they mean this. Pictures mean 0..1 by custom alone, and a network that
+                takes another range takes black and white as the ends of that (input_grid.py)
     cut         share of the values that a grid has cut off, 0..1; the larger of both parts'
     """
 
@@ -40,5 +40,5 @@ class Dataset:
     scale: np.float32 | None
     zero: float
     label_names: tuple[str, ...] | None
-    stated: bool = False
+    stated: bool = True
     cut: float = 0.0

@@ -3,6 +3,7 @@
 
 import numpy as np
 
+from fqt_ref.datasets.byte_range import PICTURES
 from fqt_ref.datasets.dataset import Dataset
 from fqt_ref.errors import FqtError
 
@@ -30,7 +31,7 @@ def load_digits() -> Dataset:
         x[test],
         y[test],
         10,
-        np.float32(1) / np.float32(255),
-        0,
+        *PICTURES,
         tuple("0123456789"),
+        stated=False,
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fqt_ref.datasets.byte_range import PICTURES
 from fqt_ref.datasets.dataset import Dataset
 from fqt_ref.datasets.file_set import FileSet, find_files
 from fqt_ref.datasets.labels import checked_labels
@@ -47,7 +48,7 @@ def load_flowers102(data_dir: Path | None = None, download: bool = True) -> Data
         raise FqtError(f"{path}: 'offset' does not go up from 0 to the {len(jpeg)} bytes of 'jpeg'; {_MEND}")
     parts = split_parts(split == _TEST, str(path))
     train_x, test_x = (_decoded(path, jpeg, offset, numbers, part) for part in parts)
-    return Dataset("flowers102", train_x, y[parts[0]], test_x, y[parts[1]], _CLASSES, np.float32(1) / np.float32(255), 0, None)
+    return Dataset("flowers102", train_x, y[parts[0]], test_x, y[parts[1]], _CLASSES, *PICTURES, None, stated=False)
 
 
 def _decoded(

@@ -61,4 +61,4 @@ def load_hapt(data_dir: Path | None = None, download: bool = True) -> Dataset:
     mean, deviation = statistics(x[(label != _NONE) & ~np.isin(user, TEST_PEOPLE)], f"{path}: 'x'")
     windows = sliding_window_view(x, WINDOW, axis=0).transpose(0, 2, 1)[:, np.newaxis]
     train_x, test_x = (standardized(windows[starts[part]], mean, deviation) for part in (training, test))
-    return Dataset("hapt", train_x, y[training], test_x, y[test], len(_LABELS), SCALE, ZERO, _LABELS, stated=True)
+    return Dataset("hapt", train_x, y[training], test_x, y[test], len(_LABELS), SCALE, ZERO, _LABELS)

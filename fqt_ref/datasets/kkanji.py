@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fqt_ref.datasets.byte_range import PICTURES
 from fqt_ref.datasets.dataset import Dataset
 from fqt_ref.datasets.file_set import FileSet, find_files
 from fqt_ref.datasets.labels import checked_labels
@@ -42,4 +43,4 @@ def load_kkanji(data_dir: Path | None = None, download: bool = True) -> Dataset:
         raise FqtError(f"{path}: 'codepoint' holds something else than U+ and a number ({error}); get the file again") from error
     training, test = split_parts(np.arange(len(y)) % 5 == 4, str(path))
     train_x, test_x = (x[part, :, :, np.newaxis] for part in (training, test))
-    return Dataset("kkanji", train_x, y[training], test_x, y[test], _CLASSES, np.float32(1) / np.float32(255), 0, names)
+    return Dataset("kkanji", train_x, y[training], test_x, y[test], _CLASSES, *PICTURES, names, stated=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fqt_ref.datasets.byte_range import PICTURES
 from fqt_ref.datasets.dataset import Dataset
 from fqt_ref.datasets.download import DownloadError, cached_or_downloaded
 from fqt_ref.datasets.idx import read_idx
@@ -64,8 +65,7 @@ def _read(named: NamedSet, found: FoundFiles) -> Dataset:
         parts = [(x[:split], y[:split]), (x[split:], y[split:])]
     (train_x, train_y), (test_x, test_y) = parts
     classes = len(named.label_names)
-    scale = np.float32(1) / np.float32(255)
-    return Dataset(name, train_x, train_y, test_x, test_y, classes, scale, 0, named.label_names)
+    return Dataset(name, train_x, train_y, test_x, test_y, classes, *PICTURES, named.label_names, stated=False)
 
 
 def _read_part(named: NamedSet, form: str, image_path: Path, label_path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -21,7 +21,7 @@ _RANGE = "x_range"
 _MAX_DIMENSION = 65535  # SPEC.md section 9
 
 
-def load_npz(path: Path) -> Dataset:
+def load_npz(path: Path, labels: bool = True) -> Dataset:
     """Load what `numpy.savez_compressed(path, x_train=, y_train=, x_test=, y_test=)` wrote, or train_x=...
 
     Samples: images [N,H,W] or [N,H,W,C], windows in time [N,1,W,C], features [N,n] (they become [N,1,1,n]). A network that takes
@@ -31,7 +31,8 @@ def load_npz(path: Path) -> Dataset:
     - int8: the same, +128: bytes of a quantized network's input; by custom -128..127.
     - all other numbers, floats as well as int16 or bool: real values, float32. They meet a network's grid in input_grid.py.
 
-    Labels: whole numbers [N] or [N,1] of any type, from 0; classes is the largest label of both parts + 1. The set's name is the file's.
+    Labels: whole numbers [N] or [N,1] of any type, from 0; classes is the largest label of both parts + 1; without `labels` they are not
+    read: the samples alone serve, whatever they belong to. The set's name is the file's.
 
     Raises FqtError: unreadable, damaged or foreign file, missing arrays, wrong shapes or types, no samples,
     lengths that differ, labels out of range, values that are not finite, a range that is none.
@@ -45,8 +46,8 @@ def load_npz(path: Path) -> Dataset:
             f"{path}: images of '{train_x_name}' are {_kind(train_x)}, of '{test_x_name}' {_kind(test_x)}; "
             "both parts must have the same shape and type"
         )
-    train_y = _labels(path, train_y_name, len(train_x))
-    test_y = _labels(path, test_y_name, len(test_x))
+    train_y = _labels(path, train_y_name, len(train_x)) if labels else np.zeros(len(train_x), np.int64)
+    test_y = _labels(path, test_y_name, len(test_x)) if labels else np.zeros(len(test_x), np.int64)
     parts = []
     meaning = SIGNED_BYTES if train_x.dtype == np.int8 else PICTURES
     for samples, name in ((train_x, train_x_name), (test_x, test_x_name)):
@@ -58,7 +59,7 @@ def load_npz(path: Path) -> Dataset:
         parts.append(np.ascontiguousarray(samples))
     scale, zero = meaning if _is_bytes(train_x) else (None, 0)
     classes = int(max(train_y.max(), test_y.max())) + 1
-    data = Dataset(path.stem, parts[0], train_y, parts[1], test_y, classes, scale, zero, None)
+    data = Dataset(path.stem, parts[0], train_y, parts[1], test_y, classes, scale, zero, None, stated=scale is None)
     return _with_stated_range(path, data)
 
 

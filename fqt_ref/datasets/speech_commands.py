@@ -40,4 +40,4 @@ def load_speech_commands(data_dir: Path | None = None, download: bool = True) ->
     y = checked_labels(read_typed(path, "label", np.uint8, (None,)), len(features), _CLASSES, f"{path}: 'label'")
     names = tuple(map(str, read_typed(path, "names", np.str_, (_CLASSES,))))
     x = (features.view(np.uint8) ^ np.uint8(0x80))[..., np.newaxis]
-    return Dataset("speech-commands", x[:0], y[:0], x, y, _CLASSES, _SCALE, _ZERO_I8 + 128, names, stated=True)
+    return Dataset("speech-commands", x[:0], y[:0], x, y, _CLASSES, _SCALE, _ZERO_I8 + 128, names)
