@@ -25,6 +25,7 @@ from fqt_ref.terminal import (
     say,
     say_if_slow,
     show,
+    show_log,
     training_options,
     zeroth_options,
 )
@@ -338,6 +339,7 @@ for command in (*COMMANDS, experiment):
 
 def main() -> None:
     """Entry point: whatever is wrong with the input, the files or the machine is one line and exit code 2; a stop is 130."""
+    show_log()
     with stoppable():
         try:
             fqt(standalone_mode=False)

@@ -95,7 +95,7 @@ def input_grid_for(data: Dataset, percentile: float = 100.0) -> InputGrid:
     grid = grid_of_range(lo, hi, f"{where}, training part")
     check_typical(x, grid, f"{where}, training part")
     if beyond:
-        _log.warning("fqt: %s: %d of %d training samples reach beyond the input's range %s: %.2g %% of the values, cut off",
+        _log.warning("warning: %s: %d of %d training samples reach beyond the input's range %s: %.2g %% of the values, cut off",
                      where, beyond, len(x), grid, 100 * _converted(data, x, grid)[1])  # fmt: skip
     return grid
 
@@ -116,12 +116,13 @@ def calibration_of(data: Dataset, graph: Graph, percentile: float = 100.0) -> tu
     return on_grid(data, grid).data.train_x[:CALIBRATION_SAMPLES], grid
 
 
-def on_grid(data: Dataset, grid: InputGrid) -> Placed:
+def on_grid(data: Dataset, grid: InputGrid, calibrated: bool = False) -> Placed:
     """The data set as bytes of a grid, and notes: what has been cut off, taken for granted, or lost.
 
     Bytes that are there already, to half a step, pass untouched; so do bytes whose meaning nobody has stated, unless the grid is of the
     range that they mean by custom: then they are the network's own. All arithmetic is float32: value = scale * (byte - zero),
     byte = clip(floor(value / scale + zero + 0.5), 0, 255). Dataset.cut becomes the share of values beyond half a step of the grid's ends.
+    calibrated: the grid was made for these data (input_grid_for, which has told what it leaves out).
     """
     if data.stated and (data.scale, data.zero) == grid:
         return Placed(data, [])
@@ -139,6 +140,8 @@ def on_grid(data: Dataset, grid: InputGrid) -> Placed:
     (train_x, train_cut), (test_x, test_cut) = (_converted(data, x, grid) for x in (data.train_x, data.test_x))
     cut = max(train_cut, test_cut)
     placed = replace(data, train_x=train_x, test_x=test_x, scale=grid.scale, zero=grid.zero, stated=True, cut=cut)
+    if calibrated:
+        return Placed(placed, notes)
     if cut > TELLING_CUT:
         share = f"{cut:.2%} of the {'training' if cut == train_cut else 'test'} part's values"
         notes.append(f"{share} lie beyond the network's input range {grid} and are cut off: {_remedy(data)}")
@@ -196,7 +199,7 @@ def fitted_to(network: Network | State, data: Dataset) -> Dataset:
 def said(placed: Placed) -> Dataset:
     """The data set, after its notes were logged (on stderr by default)."""
     for note in placed.notes:
-        _log.warning("fqt: data set %s: %s", placed.data.name, note)
+        _log.warning("warning: data set %s: %s", placed.data.name, note)
     return placed.data
 
 

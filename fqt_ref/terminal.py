@@ -2,6 +2,7 @@
 """What all commands share: options, messages, progress bars. Results go to standard output, everything else to standard error."""
 
 import json
+import logging
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
@@ -11,7 +12,7 @@ from typing import Any, TextIO, cast
 
 import click
 
-from fqt_ref.errors import FqtError
+from fqt_ref.errors import FqtError, one_line
 from fqt_ref.optimizers.names import NAMES, STOCHASTIC_ERRORS, WEIGHT_RANGES
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
@@ -127,6 +128,20 @@ def say(text: str) -> None:
     """A line for the person at the terminal. One who has gone away is no reason to stop the work."""
     with suppress(OSError):
         click.echo(printable(text, sys.stderr), err=True)
+
+
+class LogLines(logging.Handler):
+    """What the package logs, as lines for the person at the terminal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(one_line(record.getMessage()))
+
+
+def show_log() -> None:
+    """Let the package's warnings reach the terminal, once each whatever else handles them."""
+    log = logging.getLogger("fqt_ref")
+    if not any(isinstance(handler, LogLines) for handler in log.handlers):
+        log.addHandler(LogLines(logging.WARNING))
 
 
 def show(as_json: bool, result: Any, lines: Callable[[], list[str]]) -> None:

@@ -63,7 +63,7 @@ def input_grid_of(graph: Graph, settings: ImportSettings) -> InputGrid | None:
     """The input grid that the source prescribes, or that --input-scale and --input-zero state for one that does not. Raises FqtError."""
     if graph.input_grid is not None or settings.input_scale is None:
         if settings.input_scale is not None:
-            _log.warning("fqt: %s prescribes its input's grid, %s: --input-scale has no effect", settings.model, stated_grid(graph))
+            _log.warning("warning: %s prescribes its input's grid, %s: --input-scale has no effect", settings.model, stated_grid(graph))
         return stated_grid(graph)
     grid = InputGrid(np.float32(settings.input_scale), settings.input_zero)
     if not np.isfinite(grid.scale) or grid.scale < np.float32(2.0**-126) or not 0 <= grid.zero <= 255:
@@ -88,6 +88,7 @@ def samples_for(graph: Graph, settings: ImportSettings) -> tuple[np.ndarray, np.
     A quantized source needs no samples. Raises FqtError if samples are needed or do not fit.
     """
     data, grid = load_samples(graph, settings), input_grid_of(graph, settings)
+    calibrated = grid is None
     if not is_quantized(graph):
         if data is None:
             raise FqtError(f"{settings.model} does not prescribe all ranges: add samples to measure them on, --data NAME")
@@ -97,12 +98,15 @@ def samples_for(graph: Graph, settings: ImportSettings) -> tuple[np.ndarray, np.
             raise FqtError(f"{settings.model} does not say what its input's bytes mean: add --data NAME or --input-scale")
         grid = input_grid_for(data, settings.percentile if settings.calibration == "percentile" else 100.0)
         if not data.stated:
-            _log.warning("fqt: data set %s: nobody states what its bytes are worth: taken as real values %s; if %s takes pictures as 0..255, "
-                         "add --input-scale 1, or state another range with --data-range LO..HI", data.name, grid, settings.model)  # fmt: skip
+            _log.warning(
+                "warning: data set %s: nobody states what its bytes are worth: taken as real values %s; "
+                "if %s takes 0..255, add --input-scale 1; of any other range, state it with --data-range LO..HI",
+                data.name, grid, settings.model,
+            )  # fmt: skip
     if data is None or len(data.train_x) == 0:
         samples = np.random.RandomState(settings.seed % 2**32).randint(0, 256, (8, *graph.input_shape)).astype(np.uint8)
     else:
-        samples = said(on_grid(data, grid)).train_x[:CALIBRATION_SAMPLES]
+        samples = said(on_grid(data, grid, calibrated)).train_x[:CALIBRATION_SAMPLES]
     return samples, *grid
 
 

@@ -12,11 +12,11 @@ Shape = tuple[int, int, int]
 PICTURE_SIDE = 8  # from here on [3,n,n] and [1,n,n] are taken as pictures with channels first
 
 
-def arrangement(shape: Shape, wanted: Shape) -> tuple[tuple[int, int, int] | None, str]:
+def arrangement(shape: Shape, wanted: Shape) -> tuple[tuple[int, ...] | None, str]:
     """How samples (h, w, c) become `wanted`: the order of their axes before the reshape, None if they cannot; and what they are read as.
 
-    Only what can mean one thing: channels first where that gives the wanted shape, one row of values for one channel, one channel
-    for a row of values, and axes of length 1 that come or go.
+    Only what can mean one thing: channels first where that gives the wanted shape, one row of values for one channel, everything in a
+    row, and axes of length 1 that come or go.
     """
     kept, asked = ([side for side in sides if side > 1] for sides in (shape, wanted))
     if kept == asked:
@@ -24,12 +24,12 @@ def arrangement(shape: Shape, wanted: Shape) -> tuple[tuple[int, int, int] | Non
     h, w, c = shape
     if (w, c, h) == wanted:
         return (1, 2, 0), "with channels first"
-    if len(kept) == len(asked) == 2 and kept == asked[::-1] and wanted[2] > 1 and c == 1:
-        return ((2, 1, 0) if h > 1 else (0, 2, 1)), "with channels first"
+    if len(kept) == 2 and kept == asked[::-1] and wanted[2] > 1:
+        return (2, 1, 0), "with channels first"
+    if prod(shape) == prod(wanted) and len(asked) <= 1:
+        return (0, 1, 2), "" if c == 1 else "in the order of the file"
     if prod(shape) == prod(wanted) and len(kept) <= 1 and wanted[2] == 1:
-        return (0, 1, 2), "row by row"
-    if prod(shape) == prod(wanted) and len(asked) <= 1 and c == 1:
-        return (0, 1, 2), "flattened row by row"
+        return (0, 1, 2), ""
     return None, ""
 
 
