@@ -478,5 +478,5 @@ def test_arrays_that_are_neither_bytes_nor_real_values(source):
     state = prepared_state(source.network((0.02, 100)))
     with pytest.raises(FqtError, match=r"samples are int64: uint8 are bytes of the network's input grid"):
         predictions_of(state, PIXELS["x_test"].astype(np.int64))
-    with pytest.raises(FqtError, match="samples are float32, not bytes"):
+    with pytest.raises(FqtError, match="is float32, not bytes of the network"):
         flat(np.zeros((2, 8, 8, 1), np.float32))
