@@ -80,7 +80,7 @@ def tiny_cases():
     return [*tiny.trace_cases(), *tiny.zeroth_cases()]
 
 
-@pytest.mark.parametrize("index", range(16))
+@pytest.mark.parametrize("index", range(17))
 def test_tiny_networks_equal_slow_twin(tiny_cases, index):
     case = tiny_cases[index]
     make = naive.zeroth_trainer_of if case.kind == "zeroth_trace" else naive.trainer_of

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fqt_ref.arithmetic import NEAREST, ROUND_HALF_UP, error_requantizer, log2_q16, random_key, requantize, requantizer, rescale
+from fqt_ref.golden import weighted
 from fqt_ref.golden.format import Case
 from fqt_ref.golden.values import floats, ints, new_extremes, reals, window_geometry
 from fqt_ref.kernels import add, dequantize, hard_swish, max_pool2d, softmax_cross_entropy
@@ -46,17 +47,29 @@ def arithmetic_edges() -> Iterator[Case]:
 
 
 def pool_edges() -> Iterator[Case]:
-    """Errors that meet at one maximum: beyond +-127 and just within; what lies at the limits of passing."""
-    g = window_geometry(3, 3, 2, 2, (2, 2))
+    """Errors that meet at one maximum: beyond +-127 and just within; overlap along one axis; windows of zeros; limits of passing."""
     x = np.zeros((3, 3, 2), np.uint8)
     x[1, 1] = 9
     for one in (127, -127, 32, -32, 31):
         for passing in ((-1, 1000), (9, 1000), (8, 10), (-1, 9)):
-            e, dx = np.full((2, 2, 2), one, np.int8), np.zeros((3, 3, 2), np.int8)
+            e = np.full((2, 2, 2), one, np.int8)
             e[0, 0, 1] = 0
-            max_pool2d.max_pool2d_backward_u8(g, passing, x, e, dx, np.zeros((3, 3, 2), I32))
-            title = f"four of {one} meet, passing {passing[0]}..{passing[1]}"
-            yield Case("max_pool2d_backward_u8", title, [np.array(g, I32), ints(*passing), x, e], [dx])
+            yield pool_case(f"four of {one} meet", (3, 3, 2, 2, (2, 2)), passing, x, e)
+    rng = np.random.RandomState(104)
+    for name, shape in (("rows overlap", (5, 4, 2, 2, (3, 2), (2, 2))), ("columns overlap", (4, 5, 2, 2, (2, 3), (2, 2)))):
+        g = window_geometry(*shape)
+        x, e = rng.randint(0, 3, (g.in_h, g.in_w, 2)).astype(np.uint8), np.full((g.out_h, g.out_w, 2), 100, np.int8)
+        yield pool_case(name, shape, (-1, 1000), x, e)
+    for c in (1, 2, 4, 5):
+        x, e = np.zeros((4, 4, c), np.uint8), rng.randint(-127, 128, (2, 2, c)).astype(np.int8)
+        yield pool_case(f"zeros, {c} channels", (4, 4, c, c, (2, 2), (2, 2)), (-1, 1000), x, e)
+
+
+def pool_case(name: str, shape: tuple, passing: tuple[int, int], x, e) -> Case:
+    """A backward case of max pooling."""
+    g, dx = window_geometry(*shape), np.zeros(x.shape, np.int8)
+    max_pool2d.max_pool2d_backward_u8(g, passing, x, e, dx, np.zeros(x.shape, I32))
+    return Case("max_pool2d_backward_u8", f"{name}, passing {passing[0]}..{passing[1]}", [np.array(g, I32), ints(*passing), x, e], [dx])
 
 
 def border_edges() -> Iterator[Case]:
@@ -121,6 +134,17 @@ def softmax_edges() -> Iterator[Case]:
             )
 
 
+def table_cases() -> Iterator[Case]:
+    """Every entry of 2^(-j/256), at it and between it and the next; exponents of 23 to 26, where numerators end."""
+    octave = np.arange(257)
+    spread = np.array([0, 22.5, 23.5, 24.5, 25.5, 26.5, 23.999, 24.001]) * 65536
+    for name, t in (("at entries", octave * 256), ("between entries", octave * 256 + 128), ("where numerators end", spread)):
+        logits = (F32(-1) * (t / 94548.46).astype(F32)).astype(F32)
+        e = np.zeros(logits.size, F32)
+        result = softmax_cross_entropy.softmax_cross_entropy_f32(logits, 3, e, np.zeros(logits.size, np.int64))
+        yield Case("softmax_f32", f"table, {name}", [ints(3), logits], [e, np.array(result, U32)])
+
+
 def sparse_edges() -> Iterator[Case]:
     """Many positions, so that norms leave 16 bits; channels of four and more, equal but for one; k one below all."""
     rng = np.random.RandomState(107)
@@ -168,6 +192,19 @@ def update_edges() -> Iterator[Case]:
         after_w, after_b = w_f.copy(), b_f.copy()
         standardized_sgd.update_f32(F32(lr), batch, after_w, after_b, g, gb_f, chosen)
         yield Case("update_f32", name, [ints(out, n, batch), reals(lr), w_f, b_f, g, gb_f, chosen], [after_w, after_b])
+    for power in (-67, -66, -65, -64, -63, -62):  # whose squares are subnormal, or just not
+        g, w_f, b_f = np.ldexp(rng.standard_normal((2, 5)), power).astype(F32), floats(rng, (2, 5)), floats(rng, 2)
+        after_w, after_b, gb_f, chosen = w_f.copy(), b_f.copy(), floats(rng, 2), ints(1, 2)
+        standardized_sgd.update_f32(F32(0.01), 2, after_w, after_b, g, gb_f, chosen)
+        arrays = [ints(2, 5, 2), reals(0.01), w_f, b_f, g, gb_f, chosen]
+        yield Case("update_f32", f"gradients of 2^{power}", arrays, [after_w, after_b])
+    for n in (1, 2, 3, 4, 7, 8, 9, 16, 17):  # bits(fan_in - 1) on both sides of powers of two
+        w, gradient = rng.randint(0, 256, (1, n)).astype(np.uint8), rng.randint(-(2**31) + 1, 2**31, (1, n)).astype(I32)
+        after, residual, moved = w.copy(), gradient.copy(), np.zeros((1, n), np.int64)
+        scales, zeros, chosen = reals(0.004), ints(100), ints(3)
+        inputs = [ints(1, n, 3, 0), np.array([9, n, 4], U32), reals(0.02), scales.copy(), zeros.copy(), w, gradient, chosen]
+        standardized_sgd.update_weights_u8(scales, zeros, *kept, F32(0.02), 3, random_key(9, n, 4), 0, after, residual, chosen, moved)
+        yield Case("update_weights_u8", f"largest gradients, {n} weights", inputs, [after, scales, zeros, residual])
     most = 2**30 - 1
     bias, gradient = ints(most, -most, most, -most, 0, 5, -5, most - 1), ints(-(2**20), 2**20, 2**20, -(2**20), 1, -1, 3, -3)
     for batch, scale, lr in ((3, 0.5, 0.7), (1, 2.0**-20, 0.5), (2, 1e3, 1e3)):
@@ -196,3 +233,21 @@ def range_edges() -> Iterator[Case]:
         result = update_range(act, values[0], values[1], values[2], values[3], values[4], 5)
         title = f"act {act}, {lo_batch:.3g}..{hi_batch:.3g} onto {lo:.3g}..{hi:.3g}"
         yield Case("update_range", title, [ints(act), values, ints(5)], [reals(*result[:3]), ints(result[3])])
+
+
+def error_edges(op: str) -> Iterator[Case]:
+    """Errors to the input that are mostly small, some beyond +-127 on one side alone, half of them masked, onto errors that are there."""
+    shape = {"conv2d": (3, 5, 4, 5, (1, 1)), "depthwise_conv2d": (5, 6, 5, 5, (3, 3), (1, 1), (1, 1, 1, 1))}.get(op)
+    g = window_geometry(*shape) if shape else weighted.linear_geometry(24, 6)
+    rng = np.random.RandomState(111)
+    n_x, n_y, numbers = g.in_h * g.in_w * g.in_c, g.out_h * g.out_w * g.out_c, np.array(g, I32)
+    n_w = g.out_c * (9 if op == "depthwise_conv2d" else g.in_c)
+    for sign in (1, -1):
+        for adds, m in ((0, 0.004), (1, 0.004), (1, 3e-4)):
+            e = (sign * rng.randint(0, 3, n_y) * np.where(rng.random_sample(n_y) < 0.1, 63, 1)).astype(np.int8)
+            w, x = rng.randint(120, 240, n_w).astype(np.uint8), rng.randint(0, 40, n_x).astype(np.uint8)
+            before, passing, zeros = rng.randint(-3, 4, n_x).astype(np.int8), ints(9, 30, adds), ints(110)
+            found = weighted.backward_input_u8(op, g, passing, zeros, ints(1), reals(m), e, w, x, before)
+            arrays = [numbers, passing, zeros, ints(1), reals(m), e, w, x, before]
+            title = f"one side, {'positive' if sign > 0 else 'negative'}, {m}, accumulate {adds}"
+            yield Case(f"{op}_backward_input_u8", title, arrays, list(found))

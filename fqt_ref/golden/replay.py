@@ -20,7 +20,7 @@ def run_of(arrays: list[np.ndarray]) -> tuple:
     blob, numbers, rate, samples, labels = arrays[:5]
     batch, seed, lambda_min, lambda_max, last, count, n_steps = map(int, numbers)
     config = ts.TrainConfig(batch, rate[0], lambda_min, lambda_max, bool(last), seed)
-    return model_file.parse(blob.tobytes()), config, samples.reshape(count, -1), labels, n_steps
+    return model_file.parse(blob.tobytes()), config, samples.reshape(count, -1).copy(), labels, n_steps
 
 
 def replayed_case(name: str, arrays: list[np.ndarray]) -> Case:

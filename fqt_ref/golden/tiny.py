@@ -165,6 +165,15 @@ def hardly_any_error() -> Network:
     return tiny.network("hardly any error")
 
 
+def float_logits() -> Network:
+    """Logits that dequantize makes: float32 behind quantized layers alone."""
+    tiny = Tiny(27, (2, 2, 1))
+    tiny.add(CONV2D, (2, 2, 2), grid=(1 / 32, 128), s_w=1 / 64)
+    tiny.add(LINEAR, (1, 1, 3), grid=(1 / 16, 128), s_w=1 / 64)
+    tiny.add(DEQUANTIZE)
+    return tiny.network("float logits")
+
+
 def one_class() -> Network:
     """One class: the loss is always 0, and so is the largest."""
     tiny = Tiny(26, (1, 1, 4))
@@ -191,12 +200,13 @@ def trace_cases() -> Iterator[Case]:
         (residual("uint8", True), 0.02, 0.3, True),
         (residual("mixed", True), 0.02, 1.0, False),
         (residual("float32", False), 0.02, 0.3, False),
-        (frozen_last(), 0.02, 0.2, False),
+        (frozen_last(), 0.02, 0.02, False),
         (pooled(), 0.02, 1.0, False),
         (pooled_logits(), 0.02, 0.5, True),
         (at_ends(), 1.0, 1.0, False),
         (hardly_any_error(), 0.01, 1.0, False),
         (one_class(), 0.01, 0.5, False),
+        (float_logits(), 0.02, 0.0, False),
     )
     for i, (network, rate, lambda_min, last) in enumerate(plans):
         settings = ts.train_config(2, rate, lambda_min, 0.9 if lambda_min < 0.9 else 1.0, last, seed=30 + i)

@@ -81,16 +81,38 @@ uint32_t replay_count(const struct replay_run *run) {
     return run->next_array < run->replay_case->n_arrays ? run->replay_case->arrays[run->next_array].count : 0;
 }
 
+/* What stands behind a piece of work memory; `before` leads to the guard of the piece before. */
+struct guard {
+    uint32_t mark, before;
+};
+
+#define GUARD_MARK 0xA5C3F01Eu
+
 void *replay_room(struct replay_run *run, uint64_t bytes) {
-    uint64_t rounded = (bytes + 7) / 8 * 8;
+    uint64_t rounded = (bytes + 7) / 8 * 8 + sizeof(struct guard);
     if (rounded > run->work_left) {
         run->no_memory = true;
         return NULL;
     }
-    void *room = run->work;
+    uint8_t *room = run->work;
+    uint8_t *at = room + (bytes + 3) / 4 * 4; /* whole words are the caller's */
+    struct guard guard = {GUARD_MARK, run->last_guard == NULL ? 0 : (uint32_t)(at - run->last_guard)};
+    memcpy(at, &guard, sizeof guard);
+    run->last_guard = at;
     run->work += rounded;
     run->work_left -= (size_t)rounded;
     return room;
+}
+
+/* Nothing has been written behind the pieces of work memory. */
+static void check_guards(struct replay_run *run) {
+    struct replay_difference where = {.array = REPLAY_MAX_ARRAYS, .type = REPLAY_U32};
+    struct guard guard = {GUARD_MARK, 1};
+    for (uint8_t *at = run->last_guard; at != NULL && guard.mark == GUARD_MARK && guard.before != 0;
+         at -= guard.before) {
+        memcpy(&guard, at, sizeof guard);
+        replay_compare(run, where, GUARD_MARK, guard.mark);
+    }
 }
 
 void *replay_copy(struct replay_run *run, enum replay_type type, uint64_t count) {
@@ -147,6 +169,7 @@ void replay_check(struct replay_run *run, const void *got) {
 
 static void run_case(struct replay_run *run) {
     bool known = replay_arithmetic(run) || replay_kernels(run) || replay_update(run) || replay_training(run);
+    check_guards(run);
     if (!known || (replay_ready(run) && run->next_array != run->replay_case->n_arrays)) {
         run->malformed = true;
     }

@@ -50,7 +50,7 @@ struct replay_file {
 struct replay_difference {
     char name[REPLAY_NAME_SIZE + 1]; /**< of the case */
     uint32_t kind;                   /**< of the case */
-    uint32_t array;                  /**< index of the expected array */
+    uint32_t array;                  /**< index of the expected array; REPLAY_MAX_ARRAYS: beyond its memory */
     uint32_t record_kind;            /**< traces: kind of the record (enum fqt_event); 0 otherwise */
     uint32_t record_index;           /**< traces: its layer or tensor */
     uint32_t type;                   /**< enum replay_type of the element */

@@ -14,6 +14,7 @@ struct replay_run {
     uint32_t next_array;
     uint8_t *work;
     size_t work_left;
+    uint8_t *last_guard; /* behind the latest piece of work memory */
     struct replay_report *report;
     bool malformed;
     bool no_memory;
@@ -26,7 +27,7 @@ const void *replay_take(struct replay_run *run, enum replay_type type, uint64_t 
 /* Number of elements of the next array; 0 if there is none. */
 uint32_t replay_count(const struct replay_run *run);
 
-/* Work memory; NULL if there is too little. */
+/* Work memory, with a guard behind it: a case that writes there differs. NULL if there is too little. */
 void *replay_room(struct replay_run *run, uint64_t bytes);
 
 /* A copy of the next array in work memory. */

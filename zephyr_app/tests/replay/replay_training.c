@@ -221,11 +221,30 @@ static void observe(void *user, enum fqt_event kind, uint32_t index, const void 
     trace->at += (uint32_t)sizeof header + (bytes + 3) / 4 * 4;
 }
 
+/* Inference sees what the next step's forward pass will: its prediction is the step's. Where its memory is left over.
+ */
+static void infer_and_step(struct replay_run *run, struct training *t, uint32_t i, void *arena, size_t arena_size) {
+    struct replay_difference where = {.array = run->next_array - 1, .record_kind = FQT_EVENT_LOSS, .type = REPLAY_U32};
+    const uint8_t *sample = t->samples + (size_t)(i % t->n_samples) * t->sample_size;
+    uint32_t prediction;
+    const void *logits;
+    struct fqt_loss loss;
+    enum fqt_status status =
+        arena == NULL ? FQT_OK : fqt_infer(&t->network, arena, arena_size, sample, &prediction, &logits);
+    run->malformed = run->malformed || status != FQT_OK;
+    if (step(run, t, i, &loss) && arena != NULL) {
+        where.element = i;
+        replay_compare(run, where, loss.prediction, prediction);
+    }
+}
+
 static void trace_run(struct replay_run *run) {
     struct training t;
     if (!set_up(run, &t)) {
         return;
     }
+    size_t arena_size = fqt_inference_arena_size(&t.model);
+    void *arena = arena_size + 16 <= run->work_left ? replay_room(run, arena_size) : NULL;
     uint32_t size = replay_count(run);
     const uint8_t *stream = replay_take(run, REPLAY_U8, size);
     if (!replay_ready(run)) {
@@ -233,8 +252,8 @@ static void trace_run(struct replay_run *run) {
     }
     struct trace trace = {run, &t.model, stream, size, 0, run->next_array - 1, false};
     fqt_trainer_observe(t.trainer, observe, &trace);
-    struct fqt_loss loss;
-    for (uint32_t i = 0; i < t.n_steps && step(run, &t, i, &loss); i++) {
+    for (uint32_t i = 0; i < t.n_steps && replay_ready(run); i++) {
+        infer_and_step(run, &t, i, arena, arena_size);
     }
     struct replay_difference end = {.array = trace.array, .type = REPLAY_U32, .element = trace.at};
     replay_compare(run, end, size, trace.at);
