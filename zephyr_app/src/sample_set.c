@@ -12,13 +12,13 @@ const char *sample_set_open(struct sample_set *set, const uint8_t *file, size_t 
         return "too short";
     }
     uint32_t count = sys_get_le32(file);
-    if (sys_get_le32(file + 4) != sample_bytes) {
+    if (sample_bytes == 0 || sys_get_le32(file + 4) != sample_bytes) {
         return "its samples are not of the size that the model takes";
     }
     if (count == 0) {
         return "empty";
     }
-    if ((uint64_t)count * (LABEL_BYTES + sample_bytes) != size - HEADER_BYTES) {
+    if (count * ((uint64_t)LABEL_BYTES + sample_bytes) != size - HEADER_BYTES) {
         return "not as long as its header says";
     }
     const uint8_t *labels = file + HEADER_BYTES;
