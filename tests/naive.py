@@ -105,6 +105,19 @@ def word(k, i):
     return mix((k + i * 0x9E3779B9) & MASK)
 
 
+def sample_order(seed, epoch, n):
+    k, p = key(seed, epoch, 0x20000), list(range(n))
+    for i in range(n - 1, 0, -1):
+        j = (word(k, i) * (i + 1)) >> 32
+        p[i], p[j] = p[j], p[i]
+    return p
+
+
+def initial_weights(seed, layer, fan_in, count):
+    k, bound = key(seed, 0, 0x10000 + layer), np.sqrt(f32(6) / f32(fan_in))
+    return [(f32(word(k, i) >> 8) * f32(2.0**-23) - f32(1)) * bound for i in range(count)]
+
+
 # ---- 4. Operators ----
 
 

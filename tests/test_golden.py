@@ -31,6 +31,8 @@ def twin(kind: str, a: list[list]) -> list[list]:
         "requantize": lambda m, x: [naive.requantize(v, k) for k, v in zip(m, x, strict=True)],
         "rescale": lambda m, x, r: [naive.rescale(v, k, w) for k, v, w in zip(m, x, r, strict=True)],
         "random": lambda words: [naive.word(naive.key(*words[i : i + 3]), words[i + 3]) for i in range(0, len(words), 4)],
+        "sample_order": lambda numbers: naive.sample_order(*numbers),
+        "initial_weights": lambda numbers: naive.initial_weights(*numbers),
         "log2": lambda values: [naive.log2_q16(v) for v in values],
     }
     return [simple[kind](*a)] if kind in simple else naive.results_of(kind, a)
@@ -77,10 +79,10 @@ def test_every_trace_is_replayed(traces):
 
 @pytest.fixture(scope="module")
 def tiny_cases():
-    return [*tiny.trace_cases(), *tiny.zeroth_cases()]
+    return [*tiny.trace_cases(), *tiny.zeroth_cases(), *tiny.option_cases()]
 
 
-@pytest.mark.parametrize("index", range(17))
+@pytest.mark.parametrize("index", range(23))
 def test_tiny_networks_equal_slow_twin(tiny_cases, index):
     case = tiny_cases[index]
     make = naive.zeroth_trainer_of if case.kind == "zeroth_trace" else naive.trainer_of

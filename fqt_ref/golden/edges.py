@@ -8,7 +8,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fqt_ref.arithmetic import NEAREST, ROUND_HALF_UP, error_requantizer, log2_q16, random_key, requantize, requantizer, rescale
+from fqt_ref.arithmetic import (
+    NEAREST,
+    ROUND_HALF_UP,
+    error_requantizer,
+    log2_q16,
+    random_key,
+    requantize,
+    requantizer,
+    rescale,
+    sample_order,
+)
+from fqt_ref.calibrate import random_weights
 from fqt_ref.golden import weighted
 from fqt_ref.golden.format import Case
 from fqt_ref.golden.values import floats, ints, new_extremes, reals, window_geometry
@@ -44,6 +55,18 @@ def arithmetic_edges() -> Iterator[Case]:
     yield Case("rescale", "ends of shifts", [m, a, r], [ints(*wide)])
     v = np.array([1, 2, 3, 0xFFFFFFFF, 0x80000000, 0x80000001, 0x7FFFFFFF], U32)
     yield Case("log2", "ends", [v], [np.array([log2_q16(int(x)) for x in v], U32)])
+
+
+def random_uses() -> Iterator[Case]:
+    """What random words serve beside rounding: the order of samples, initial weights."""
+    for seed, epoch, n in ((0, 0, 1), (7, 0, 2), (1, 2, 10), (0xFFFFFFFF, 3, 57)):
+        order = sample_order(seed, epoch, n).astype(U32)
+        yield Case("sample_order", f"{n} samples, epoch {epoch}", [np.array([seed, epoch, n], U32)], [order])
+    for seed, layer, out, fan_in in ((0, 0, 1, 1), (5, 3, 4, 9), (0xFFFFFFFF, 254, 2, 25)):
+        weights = np.zeros((out, fan_in), F32)
+        random_weights(seed, layer, weights)
+        numbers = np.array([seed, layer, fan_in, out * fan_in], U32)
+        yield Case("initial_weights", f"layer {layer}, fan-in {fan_in}", [numbers], [weights])
 
 
 def pool_edges() -> Iterator[Case]:

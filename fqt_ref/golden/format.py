@@ -16,6 +16,8 @@ KINDS = {
     "rescale": 2,
     "random": 3,
     "log2": 4,
+    "sample_order": 5,
+    "initial_weights": 6,
     "conv2d_forward_u8": 10,
     "conv2d_backward_input_u8": 11,
     "conv2d_backward_weight_u8": 12,

@@ -143,7 +143,7 @@ def generators() -> dict[str, Callable[[], Iterator[Case]]]:
         return np.random.RandomState(seed)  # its stream is frozen in all versions of NumPy
 
     return {
-        "arithmetic": lambda: chain(arithmetic_cases(rng(1)), edges.arithmetic_edges()),
+        "arithmetic": lambda: chain(arithmetic_cases(rng(1)), edges.arithmetic_edges(), edges.random_uses()),
         "conv2d": lambda: chain(weighted_cases("conv2d", rng(2)), edges.error_edges("conv2d")),
         "linear": lambda: chain(weighted_cases("linear", rng(3)), edges.error_edges("linear")),
         "max_pool2d": lambda: chain(pool_cases(rng(4)), edges.pool_edges()),

@@ -220,5 +220,6 @@ def step_files() -> dict[str, list[Case]]:
     files: dict[str, list[Case]] = {}
     for name, case in [*traces(), *trajectories(), *zeroth_cases(), *option_cases()]:
         files.setdefault(name, []).append(case)
+    files["options_small"] += tiny.option_cases()
     files["tiny"] = [*tiny.trace_cases(), *tiny.zeroth_cases()]
     return files

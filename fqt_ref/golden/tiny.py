@@ -80,7 +80,7 @@ class Tiny:
         bias = np.array(options.get("bias", self.rng.randint(-(1 << 19), 1 << 19, out)), np.int32)
         record["grids"] = n
         scales = (np.float32(options.get("s_w", 1 / 256)) * (1 + np.arange(n) / 8)).astype(np.float32)
-        return weights, bias, (scales, np.full(n, 128, np.int32) - np.arange(n, dtype=np.int32))
+        return weights, bias, (scales, 128 - np.arange(n, dtype=np.int32) % 100)
 
     def network(self, name: str) -> Network:
         """The network, with ranges that adapt wherever they may, and its memory planned."""
@@ -174,6 +174,15 @@ def float_logits() -> Network:
     return tiny.network("float logits")
 
 
+def wide() -> Network:
+    """A grid a channel and a fan-out of 227, one more than lets the factors of errors have all their bits."""
+    tiny = Tiny(28, (1, 1, 1))
+    tiny.add(LINEAR, (1, 1, 2), grid=(1 / 32, 128), s_w=1 / 64)
+    tiny.add(LINEAR, (1, 1, 227), activation="relu", grid=(1 / 32, 0), grids=True, s_w=1 / 256, trained=False)
+    tiny.add(LINEAR, (1, 1, 2), grid=(1 / 16, 128), s_w=1 / 256, trained=False)
+    return tiny.network("wide")
+
+
 def one_class() -> Network:
     """One class: the loss is always 0, and so is the largest."""
     tiny = Tiny(26, (1, 1, 4))
@@ -208,10 +217,25 @@ def trace_cases() -> Iterator[Case]:
         (one_class(), 0.01, 0.5, False),
         (float_logits(), 0.02, 0.0, False),
     )
+    for batch in (259, 260):  # the last that leaves 8 fraction bits at one position, and the first that leaves 7
+        settings = ts.train_config(batch, 0.02, 0.5, 0.9, seed=batch)
+        yield trace_case(f"frozen last, batch {batch}", frozen_last(), settings, *course(frozen_last(), 50), 2)
+    yield trace_case("wide, grid a channel", wide(), ts.train_config(2, 0.02, seed=51), *course(wide(), 51), 2)
     for i, (network, rate, lambda_min, last) in enumerate(plans):
         settings = ts.train_config(2, rate, lambda_min, 0.9 if lambda_min < 0.9 else 1.0, last, seed=30 + i)
         grids = ", grid a channel" if any(n > 1 for n in network.layers["grids"]) else ""
         yield trace_case(f"{network.name}{grids}", network, settings, *course(network, 40 + i), 5)
+
+
+def option_cases() -> Iterator[Case]:
+    """The options of SPEC.md 16 on the operators that send errors, with grids a channel and a rest of one sample."""
+    from fqt_ref.golden.steps import trace_case
+
+    plans = ((residual("uint8", True), "moving-average", "all"), (pooled(), "literal", "all"), (float_logits(), "moving-average", "all"))
+    for i, (network, weight_range, errors) in enumerate(plans):
+        options = {"weight_range": weight_range, "range_rate": 0.3, "stochastic_errors": errors}
+        settings = ts.train_config(2, 0.02, 0.6, 0.9, seed=80 + i, **options)
+        yield trace_case(f"{network.name}, {weight_range}, {errors}", network, settings, *course(network, 90 + i), 3)
 
 
 def zeroth_cases() -> Iterator[Case]:

@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-/* ---- 1-4: arithmetic ---- */
+/* ---- 1-6: arithmetic ---- */
 
 static void requantize(struct replay_run *run) {
     uint32_t n = replay_count(run);
@@ -55,6 +55,43 @@ static void random_words(struct replay_run *run) {
     replay_check(run, word);
 }
 
+/* The library draws no order: its words make one as SPEC.md 3 says. */
+static void sample_order(struct replay_run *run) {
+    const uint32_t *in = replay_take(run, REPLAY_U32, 3);
+    uint32_t n = replay_count(run);
+    uint32_t *p = replay_room(run, 4ull * n);
+    if (!replay_ready(run)) {
+        return;
+    }
+    uint32_t key = fqt_random_key(in[0], in[1], FQT_STREAM_SAMPLE_ORDER);
+    for (uint32_t i = 0; i < n; i++) {
+        p[i] = i;
+    }
+    for (uint32_t i = n - 1; i > 0; i--) {
+        uint32_t j = (uint32_t)(((uint64_t)fqt_random_word(key, i) * (i + 1)) >> 32);
+        uint32_t other = p[j];
+        p[j] = p[i];
+        p[i] = other;
+    }
+    replay_check(run, p);
+}
+
+/* Nor does it draw weights: networks come from files. */
+static void initial_weights(struct replay_run *run) {
+    const uint32_t *in = replay_take(run, REPLAY_U32, 4);
+    uint32_t n = replay_count(run);
+    float *w = replay_room(run, 4ull * n);
+    if (!replay_ready(run)) {
+        return;
+    }
+    uint32_t key = fqt_random_key(in[0], 0, 0x10000u + in[1]);
+    float bound = fqt_sqrt(6.0f / (float)in[2]);
+    for (uint32_t i = 0; i < n; i++) {
+        w[i] = ((float)(fqt_random_word(key, i) >> 8) * 0x1p-23f - 1.0f) * bound;
+    }
+    replay_check(run, w);
+}
+
 static void log2_words(struct replay_run *run) {
     uint32_t n = replay_count(run);
     const uint32_t *v = replay_take(run, REPLAY_U32, n);
@@ -81,6 +118,12 @@ bool replay_arithmetic(struct replay_run *run) {
         return true;
     case 4:
         log2_words(run);
+        return true;
+    case 5:
+        sample_order(run);
+        return true;
+    case 6:
+        initial_weights(run);
         return true;
     default:
         return false;
