@@ -87,23 +87,17 @@ def runtime_outputs(source: Path, samples: np.ndarray, options) -> np.ndarray:
         return (outputs(source, (samples.astype(np.int16) - 128).astype(np.int8), options.reference).astype(np.int16) + 128).astype(
             np.uint8
         )
-    from litert import LiteRT
+    from fqt_ref.convert.runtimes.litert import LiteRT
 
     return LiteRT(source, options.reference).outputs(samples.astype(np.int16) - 128)
 
 
 def engine_logits(network, samples: np.ndarray) -> np.ndarray:
     """Bytes of the last tensor [n, classes]."""
-    from fqt_ref.state import feature_bytes
-    from fqt_ref.train_step import forward
-    from fqt_ref.training import flat, prepared_state
+    from fqt_ref.convert.agreement import real_tensors
 
-    state = prepared_state(network)
-    rows = []
-    for sample in flat(samples):
-        forward(state, sample)
-        rows.append(np.frombuffer(feature_bytes(state, len(network.tensors) - 1), np.uint8).copy())
-    return np.array(rows)
+    last = network.tensors[-1]
+    return np.rint(real_tensors(network, samples)[-1] / float(last["scale"]) + int(last["zero"])).astype(np.uint8)
 
 
 def compare(name: str, options) -> dict:
@@ -155,11 +149,12 @@ def compare(name: str, options) -> dict:
 
 def layers(name: str, options, n: int) -> list[dict]:
     """Where differences come from: each layer fed with the runtime's own bytes, in the engine, in the runtime, and rounded exactly."""
-    from litert import LiteRT, layer_differences, layer_tensors
+    from litert import layer_differences, layer_tensors
 
     from fqt_ref.build import build_network
     from fqt_ref.convert import load
     from fqt_ref.convert.command import ImportSettings, samples_for
+    from fqt_ref.convert.runtimes.litert import LiteRT
     from fqt_ref.operators.views import feature_u8
     from fqt_ref.train_step import forward_layer
     from fqt_ref.training import prepared_state

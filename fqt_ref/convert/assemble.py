@@ -40,22 +40,32 @@ class Value:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the report: a source's operator, the node that it became or went into (None: dropped), and what is worth saying."""
+    """One line of the report: a source's operator, the node that it became or went into (None: dropped), and what is worth saying.
+
+    tensor: the name (TFLite: the index) of what the operator makes, in the source.
+    """
 
     op: str
     name: str
     node: int | None
     note: str = ""
+    tensor: str = ""
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A Graph and the report's rows, in the source's order; layout: the order of the source's input axes, "hwc" or "chw"."""
+    """A Graph and the report's rows, in the source's order.
+
+    layout: the order of the source's input axes, "hwc" or "chw"; sample_shape: its input's shape without the batch axis;
+    sample_type: "float32", or "int8" or "uint8" of an input that takes bytes of its grid.
+    """
 
     graph: Graph
     rows: list[Row]
     layout: str = "hwc"
     notes: list[str] = field(default_factory=list)
+    sample_shape: tuple[int, ...] = ()
+    sample_type: str = "float32"
 
 
 def check_sizes(graph: Graph, where: str) -> None:
@@ -119,6 +129,10 @@ class Assembler:
         if value.pad != NO_PAD and not pad:
             raise FqtError("stands behind a PAD; zeros around a tensor can only go into a convolution")
         return value
+
+    def made(self, rows: int, tensor: str) -> None:
+        """Say of all rows from number `rows` on what their operator makes in the source."""
+        self.rows[rows:] = [replace(row, tensor=tensor) for row in self.rows[rows:]]
 
     def add(self, op: str, source: tuple[str, str], inputs: Sequence[Value], sole: bool, note: str = "", **fields: Any) -> Value:
         """Append a node; source: its operator and name there. Returns its value with the shape (h, w, c), or (n,) of a linear layer."""

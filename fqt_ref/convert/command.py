@@ -10,6 +10,7 @@ import numpy as np
 
 from fqt_ref import MAX_CLASSES
 from fqt_ref.convert import load
+from fqt_ref.convert.agreement import Agreement, agree
 from fqt_ref.convert.assemble import Imported
 from fqt_ref.convert.head import replace_head
 from fqt_ref.convert.report import describe, table
@@ -71,23 +72,29 @@ def input_grid_of(graph: Graph, settings: ImportSettings) -> InputGrid | None:
     return grid
 
 
-def load_samples(graph: Graph, settings: ImportSettings) -> Dataset | None:
-    """--data in the source's shape, as the file means it: real values or bytes, without its labels; None without. Raises FqtError."""
+def load_samples(graph: Graph, settings: ImportSettings) -> tuple[Dataset | None, bool]:
+    """--data in the source's shape, as the file means it: real values or bytes; None without. And whether its labels are the source's
+    classes: an import needs none. Raises FqtError.
+    """
     if settings.data is None:
-        return None
+        return None, False
     from fqt_ref.datasets import load as load_data
 
-    data = load_data(settings.data, settings.data_dir, data_range=settings.data_range, labels=False)
     h, w, c = graph.input_shape
-    return said(fitted(data, (h, w, c), data.classes))
+    try:
+        data = load_data(settings.data, settings.data_dir, data_range=settings.data_range)
+        return said(fitted(data, (h, w, c), int(np.prod(graph.shape(len(graph.nodes)))))), True
+    except FqtError:
+        data = load_data(settings.data, settings.data_dir, data_range=settings.data_range, labels=False)
+        return said(fitted(data, (h, w, c), data.classes)), False
 
 
-def samples_for(graph: Graph, settings: ImportSettings) -> tuple[np.ndarray, np.float32, int]:
+def samples_for(graph: Graph, settings: ImportSettings, data: Dataset | None = None) -> tuple[np.ndarray, np.float32, int]:
     """Calibration samples uint8[n, h, w, c], and the scale and zero point of their bytes, the network's input grid.
 
-    A quantized source needs no samples. Raises FqtError if samples are needed or do not fit.
+    data: of load_samples(). A quantized source needs none. Raises FqtError if samples are needed or do not fit.
     """
-    data, grid = load_samples(graph, settings), input_grid_of(graph, settings)
+    grid = input_grid_of(graph, settings)
     calibrated = grid is None
     if not is_quantized(graph):
         if data is None:
@@ -126,7 +133,8 @@ def import_model(settings: ImportSettings) -> tuple[dict[str, Any], list[str]]:
     outputs = int(np.prod(graph.shape(len(graph.nodes))))
     if outputs > MAX_CLASSES:
         raise FqtError(f"{settings.model} has {outputs} outputs, more than {MAX_CLASSES}: replace its last layer with --classes N")
-    samples, scale, zero = samples_for(graph, settings)
+    data, labelled = load_samples(graph, settings)
+    samples, scale, zero = samples_for(graph, settings, data)
     options: dict[str, Any] = {
         "seed": settings.seed,
         "train_last": settings.train_last,
@@ -135,7 +143,24 @@ def import_model(settings: ImportSettings) -> tuple[dict[str, Any], list[str]]:
     }
     network = build_network(graph, settings.config, samples, scale, zero, **options)
     model_file.write(settings.output, network)
-    return summary(settings, imported, network), table(imported)
+    found = proof(settings, imported, network, data, labelled)
+    for warning in found.warnings:
+        _log.warning("warning: %s: %s", settings.model, warning)
+    lines = [*table(imported), *found.notes]
+    return summary(settings, imported, network) | found.as_dict() | {"notes": [*imported.notes, *found.notes]}, lines
+
+
+def proof(settings: ImportSettings, imported: Imported, network: Network, data: Dataset | None, labelled: bool) -> Agreement:
+    """How far the network agrees with its source in the source's own runtime, if there are samples and the runtime."""
+    if data is None:
+        return Agreement(reason="no samples: --data")
+    if settings.classes is not None:
+        reason = "the last layer was replaced"
+        return Agreement(reason=reason, notes=[f"not compared with its source: {reason}"])
+    found = agree(settings.model, imported, network, data, labelled)
+    if found.reason:
+        found.notes.append(f"not compared with its source: {found.reason}")
+    return found
 
 
 def summary(settings: ImportSettings, imported: Imported, network: Network) -> dict[str, Any]:

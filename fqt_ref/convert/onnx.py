@@ -60,13 +60,14 @@ class _Importer:
     def run(self) -> Imported:
         try:
             self.start()
-            layout = self.values[self.file.input].order
+            first = self.values[self.file.input]
             for node in self.file.nodes:
                 self.convert(node)
             output = self.values.get(self.file.output)
             if output is None:
                 raise FqtError(f"the output '{self.file.output}' does not depend on the input")
-            return replace(self.assembler.finish(output), layout=layout)
+            kind = self.file.type.lower() if self.file.type in WIDER else "float32"
+            return replace(self.assembler.finish(output), layout=first.order, sample_shape=first.shape, sample_type=kind)
         except FqtError as error:
             raise FqtError(f"{self.where}: {error}") from error
 
@@ -130,7 +131,9 @@ class _Importer:
                 raise FqtError("computes with integers, which rounds in its own way; a Cast to float has to stand before it")
             if op not in ("Cast", "DequantizeLinear"):
                 self.integers.add(node.outputs[0])
+        rows = len(self.assembler.rows)
         result = method(self, node)
+        self.assembler.made(rows, node.outputs[0])
         if isinstance(result, Constant):
             self.constants[node.outputs[0]] = result
         else:

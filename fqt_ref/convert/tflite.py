@@ -49,7 +49,9 @@ class _Importer:
             try:
                 if method is None:
                     raise FqtError(f"cannot be imported; operators that can: {', '.join(SUPPORTED)}")
+                rows = len(self.assembler.rows)
                 self.values[operator.outputs[0]] = method(operator, (operator.op, name))
+                self.assembler.made(rows, str(operator.outputs[0]))
             except FqtError as error:
                 raise FqtError(f"{self.path}: {operator.op} '{name}' {error}") from error
             except KeyError as error:
@@ -65,7 +67,8 @@ class _Importer:
         if output is None:
             raise FqtError(f"{self.path}: no operator makes the output; the file is damaged")
         try:
-            return self.assembler.finish(output)
+            tensor = self.file.tensors[self.file.inputs[0]]
+            return replace(self.assembler.finish(output), sample_shape=tensor.shape[1:], sample_type=tensor.type.lower())
         except FqtError as error:
             raise FqtError(f"{self.path}: {error}") from error
 
