@@ -56,21 +56,18 @@ def mutants_of(path: Path) -> list[Mutant]:
 
 
 class Explanations:
-    """Why survivors survive: entries of a file, the line of source as it stands, the change, and the reason."""
+    """Why survivors survive: entries of a file, one of its functions or lines or both, changes there (all, if none are named), a reason."""
 
     def __init__(self, path: Path):
-        entries = tomllib.loads(path.read_text()).get("explained", []) if path.exists() else []
-        self.reasons = {(e["file"], e["line"].strip(), change): e["reason"] for e in entries for change in e["changes"]}
+        self.entries = tomllib.loads(path.read_text())["explained"]
 
     def of(self, mutant: Mutant) -> str | None:
-        """The reason, if there is one."""
-        line = (device.ROOT / mutant.file).read_text().splitlines()[mutant.line - 1].strip()
-        return self.reasons.get((mutant.file, line, change_of(mutant)))
-
-
-def change_of(mutant: Mutant) -> str:
-    """A change on one line: before -> after."""
-    return " -> ".join(" ".join(text.split()) or "nothing" for text in (mutant.before, mutant.after))
+        """The first reason that fits, if one does."""
+        for entry in self.entries:
+            here = entry.get("function", mutant.function) == mutant.function and entry.get("line", mutant.text) == mutant.text
+            if mutant.file.endswith(entry["file"]) and here and mutant.change in entry.get("changes", [mutant.change]):
+                return entry["reason"]
+        return None
 
 
 def judged(mutants: list[Mutant], judge: Callable[[Mutant], str], jobs: int) -> Iterator[tuple[Mutant, str]]:
@@ -126,15 +123,15 @@ def add(report: dict, mutant: Mutant, fate: str, explanations: Explanations) -> 
     report["mutants"] += 1
     report["killed"] += fate == KILLED
     if fate == SURVIVED:
-        survivor = {"file": mutant.file, "line": mutant.line, "change": change_of(mutant), "explained": explanations.of(mutant)}
-        report["survivors"].append(survivor)
+        place = {"file": mutant.file, "line": mutant.line, "column": mutant.column, "function": mutant.function}
+        report["survivors"].append({**place, "change": mutant.change, "explained": explanations.of(mutant)})
 
 
 def print_report(report: dict) -> None:
     """For people: survivors that nothing explains, then the counts."""
     open_ones = [s for s in report["survivors"] if not s["explained"]]
     for s in open_ones:
-        print(f"{s['file']}:{s['line']}: {s['change']}")
+        print(f"{s['file']}:{s['line']}:{s['column']}: {s['change']}")
     explained = len(report["survivors"]) - len(open_ones)
     print(f"{report['mutants']} mutants: {report['killed']} killed, {explained} explained, {len(open_ones)} survive", end="")
     print(f"; {report['no_mutants']} changes made no other program{'; interrupted' if report['interrupted'] else ''}")

@@ -63,7 +63,7 @@ def mutants_of(path: Path) -> Iterator[Mutant]:
     code, name = code_of(source), str(path.relative_to(device.ROOT))
 
     def mutant(start, end, after):
-        return Mutant(name, source.count("\n", 0, start) + 1, start, end, source[start:end], after)
+        return Mutant.of(name, source, start, end, after)
 
     for found in BINARY.finditer(code):
         yield from (mutant(*found.span(), after) for after in SWAPS[found.group()])

@@ -260,7 +260,7 @@ def range_edges() -> Iterator[Case]:
 
 def error_edges(op: str) -> Iterator[Case]:
     """Errors to the input that are mostly small, some beyond +-127 on one side alone, half of them masked, onto errors that are there."""
-    shape = {"conv2d": (3, 5, 4, 5, (1, 1)), "depthwise_conv2d": (5, 6, 5, 5, (3, 3), (1, 1), (1, 1, 1, 1))}.get(op)
+    shape = {"conv2d": (3, 5, 4, 5, (1, 1)), "depthwise_conv2d": (4, 4, 4, 4, (3, 3), (1, 1), (1, 1, 1, 1))}.get(op)
     g = window_geometry(*shape) if shape else weighted.linear_geometry(24, 6)
     rng = np.random.RandomState(111)
     n_x, n_y, numbers = g.in_h * g.in_w * g.in_c, g.out_h * g.out_w * g.out_c, np.array(g, I32)
