@@ -12,18 +12,4 @@ if(NOT FQT_MODULE_DIR IN_LIST EXTRA_ZEPHYR_MODULES)
   list(APPEND EXTRA_ZEPHYR_MODULES ${FQT_MODULE_DIR})
 endif()
 
-set(FQT_EMBED_TEMPLATE ${CMAKE_CURRENT_LIST_DIR}/embed.S.in)
-
-# fqt_embed(app model /path/model.fqt): the file's bytes in flash, aligned to 8 bytes and padded to as many, as
-#   extern const uint8_t model[], model_end[];
-# The program is linked anew when the file changes.
-function(fqt_embed target FQT_SYMBOL file)
-  get_filename_component(FQT_FILE ${file} ABSOLUTE)
-  if(NOT EXISTS ${FQT_FILE})
-    message(FATAL_ERROR "${FQT_FILE} does not exist: nothing to embed as '${FQT_SYMBOL}'")
-  endif()
-  set(source ${CMAKE_CURRENT_BINARY_DIR}/embedded_${FQT_SYMBOL}.S)
-  configure_file(${FQT_EMBED_TEMPLATE} ${source} @ONLY)
-  set_source_files_properties(${source} PROPERTIES OBJECT_DEPENDS ${FQT_FILE})
-  target_sources(${target} PRIVATE ${source})
-endfunction()
+include(${CMAKE_CURRENT_LIST_DIR}/embed.cmake)
