@@ -35,7 +35,8 @@ from fqt_ref.network import (
 )
 
 OK = 0
-NAN, INFINITE, SUBNORMAL = np.float32(np.nan), np.float32(np.inf), np.float32(1e-40)
+SMALLEST = np.float32(2.0**-126)  # that is normal
+NAN, INFINITE, SUBNORMAL = np.float32(np.nan), np.float32(np.inf), np.nextafter(SMALLEST, np.float32(0))
 RELU6 = LAYER_RELU | LAYER_RELU6
 PADS = ("pad_top", "pad_bottom", "pad_left", "pad_right")
 Named = Iterator[tuple[str, int, bytes]]  # name, expected error, file
@@ -118,6 +119,10 @@ def header_cases() -> Named:
     yield "two tensors more than layers", FORMAT, spoilt(two, n_layers=1)
     yield "header's reserved field", FORMAT, spoilt(good, reserved=1)
     yield "a name with a line feed", FORMAT, spoilt(good, name=b"two\nlines".ljust(16, b"\0"))
+    yield "a name that begins below the space", FORMAT, spoilt(good, name=b"\x1fx".ljust(16, b"\0"))
+    yield "a name whose 16th letter is none", FORMAT, spoilt(good, name=b"fifteen letters\x01")
+    yield "good: the first and the last letter", OK, spoilt(good, name=b" ~".ljust(16, b"\0"))
+    yield "a header alone", FORMAT, sealed(good[:64])
     yield "a name with DEL", FORMAT, spoilt(good, name=b"de\x7f".ljust(16, b"\0"))
     yield "a name beyond ASCII", FORMAT, spoilt(good, name=b"caf\xe9".ljust(16, b"\0"))
     yield "a name behind zeros", FORMAT, spoilt(good, name=b"one\0two".ljust(16, b"\0"))
@@ -174,7 +179,8 @@ def tensor_cases() -> Named:
     yield "max pool's output that adapts", FORMAT, file_of(pooled, [layer(CONV2D, flagset=LAYER_TRAINABLE), pool])
     yield "good: output that adapts", OK, spoilt(good, tensor_1_flagset=TENSOR_ADAPTIVE)
     yield "good: error scale", OK, spoilt(good, tensor_0_error_scale=0.5)
-    yield "good: subnormal range, smallest scale", OK, spoilt(good, tensor_0_hi=SUBNORMAL, tensor_0_scale=np.float32(2.0**-126))
+    yield "good: largest zero point", OK, spoilt(good, tensor_0_zero=255)
+    yield "good: subnormal range, smallest scale", OK, spoilt(good, tensor_0_hi=SUBNORMAL, tensor_0_scale=SMALLEST)
 
 
 def layer_cases() -> Named:
@@ -354,6 +360,9 @@ def parameter_cases() -> Named:
     for what in ("weight", "bias"):
         for name, value in (("infinite", -INFINITE), ("NaN", NAN)):
             yield f"last float32 {what} {name}", FORMAT, spoilt(real, **{f"layer_1_{what}_{3 if what == 'weight' else 1}": value})
+    nine = file_of([tensor(1, 1, 3), tensor(1, 1, 3, F32), tensor(1, 1, 3, F32)], [layer(DEQUANTIZE), layer(LINEAR, 1)])
+    at = places(nine)["layer_1_weight_0"][0] + 8 * 4
+    yield "last of nine float32 weights NaN", FORMAT, sealed(nine[:at] + NAN.tobytes() + nine[at + 4 :])
     yield "last float32 bias -0", FORMAT, spoilt(real, layer_1_bias_1=np.float32(-0.0))
     yield "good: float32 weight -0", OK, spoilt(real, layer_1_weight_0=np.float32(-0.0))
 
@@ -459,13 +468,14 @@ def bound_cases() -> Named:
 
 def large_cases() -> Named:
     """Bounds that take many weights or layers."""
-    wide = model_file.MAX_FAN_IN + 1
-    yield "fan-in of a linear layer", BOUND, single(LINEAR, (1, 1, wide), (1, 1, 1))
-    yield "fan-in of a convolution", BOUND, single(CONV2D, (1, 1, wide), (1, 1, 1))
-    yield "good: depthwise convolution of many channels", OK, single(DEPTHWISE_CONV2D, (16, 16, 225), (1, 1, 225), kernel_h=16, kernel_w=16)
+    for name, code, wide in (("good: largest fan-in", OK, model_file.MAX_FAN_IN), ("fan-in", BOUND, model_file.MAX_FAN_IN + 1)):
+        yield name, code, single(LINEAR, (1, 1, wide), (1, 1, 1))
     yield "fan-in of a depthwise convolution", BOUND, single(DEPTHWISE_CONV2D, (157, 157, 1), (1, 1, 1), kernel_h=157, kernel_w=157)
-    tensors = [tensor(8, 8, 1), tensor(1, 1, 897), tensor(1, 1, 897)]
-    yield "fan-out of a convolution", BOUND, file_of(tensors, [layer(CONV2D, kernel_h=8, kernel_w=8), layer(HARD_SWISH, 1)])
+    many = single(DEPTHWISE_CONV2D, (16, 16, 225), (1, 1, 225), kernel_h=16, kernel_w=16)
+    yield "good: depthwise convolution of many channels", OK, many
+    for name, code, taps, channels in (("good: largest fan-out", OK, 64, 896), ("fan-out", BOUND, 15, 3823)):
+        tensors = [tensor(1, taps, 1), tensor(1, 1, channels), tensor(1, 1, 1)]
+        yield name, code, file_of(tensors, [layer(CONV2D, kernel_w=taps), layer(LINEAR, 1)])
     for name, code, count in (("good: 255 layers", OK, 255), ("256 layers", FORMAT, 256)):
         yield name, code, file_of([tensor(1, 1, 1)] * (count + 1), [layer(HARD_SWISH, i) for i in range(count)])
 
