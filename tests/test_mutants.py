@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Golden files notice changes of the engine and of the C library: a handful of mutants of both, each killed; and the tool that finds others."""
+"""Golden files notice changes of the engine and of the C library: a handful of mutants, each killed; and the tool that finds others."""
 
 import json
 import shutil
