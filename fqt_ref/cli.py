@@ -290,7 +290,7 @@ def fit(model, board, budget, samples, as_json) -> None:
 
 @fqt.command("import")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--data", help="Data set whose samples ranges are measured on; a fully quantized model needs none.")
+@click.option("--data", help="Data set to measure ranges on (a fully quantized model needs none) and to compare with the source.")
 @data_options
 @click.option("--config", default="uint8", show_default=True, help="uint8, mixed (float32 head) or float32.")
 @click.option("--per-channel/--per-tensor", default=True, show_default=True, help="Grids of weights that the model does not prescribe.")
@@ -306,7 +306,11 @@ def fit(model, board, budget, samples, as_json) -> None:
 @click.option("-o", "--output", type=FILE, required=True, help="Model file to write.")
 @json_option
 def import_(model, input_shape, report, as_json, **options) -> None:
-    """Import a trained network: TFLite, ONNX, PyTorch (.pt2, .pt) or MCUNet's JSON, float32 or quantized."""
+    """Import a trained network: TFLite, ONNX, PyTorch (.pt2, .pt) or MCUNet's JSON, float32 or quantized.
+
+    With --data both run on up to 500 test samples, where the source's own runtime is installed (LiteRT, onnxruntime, PyTorch); below 98 %
+    of the same classes the layer at which they part is named.
+    """
     from fqt_ref.convert.command import ImportSettings, import_model
 
     shape = None

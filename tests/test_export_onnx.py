@@ -148,14 +148,15 @@ def test_commands_refuse(tmp_path):
     for arguments, words in [
         ([], "does not prescribe all ranges"),
         (["--data", "digits"], "(8, 8, 1)"),
-        (["--classes", "1024"], "1 to 1023"),
+        (["--classes", "1024"], "1<=x<=1023"),
         (["--calibration", "best"], "choose one of minmax, percentile"),
         (["--percentile", "20"], "not in 50..100"),
         (["--input-shape", "3,x"], "not a list of sizes"),
     ]:
         assert words in refused("import", path, "-o", target, *arguments)
     assert "no such file" in refused("import", tmp_path / "missing.onnx", "-o", target)
-    assert "cannot tell what" in refused("import", target, "-o", target)
+    assert "a model file of fqt already" in refused("import", target, "-o", tmp_path / "other.fqt")
+    assert "cannot tell what" in refused("import", tmp_path / "m.xyz", "-o", target)
 
 
 def test_head_of_a_network_that_ends_otherwise():
