@@ -3,8 +3,9 @@
  * Training: one sample through the network and back; the minibatch (SPEC.md sections 5-8, order in section 7).
  *
  * RAM: 5 bytes a trained uint8 weight (byte + gradient) and 8 bytes a bias (two int32), as in the paper; 8 and 8 in
- * float32. New parameters are made in the gradients' place, so no weight is kept twice. Feature maps and errors lie
- * where the model file plans them (section 14). See network.h for what inference may do meanwhile.
+ * float32; 16 bytes a layer, from the first trained one on, for where its pieces lie. New parameters are made in the
+ * gradients' place, so no weight is kept twice. Feature maps and errors lie where the model file plans them (section
+ * 14). See network.h for what inference may do meanwhile.
  */
 #ifndef FQT_TRAIN_STEP_H
 #define FQT_TRAIN_STEP_H
