@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-from fqt_ref import MAX_CLASSES, __version__
+from fqt_ref import __version__
 from fqt_ref.errors import FqtError, one_line
 from fqt_ref.experiments.commands import experiment
 from fqt_ref.files import check_output, make_folder
@@ -297,7 +297,7 @@ def fit(model, board, budget, samples, as_json) -> None:
 @click.option("--calibration", default="minmax", show_default=True, help="minmax, or percentile: without rare values (input, too).")
 @click.option("--percentile", default=99.9, show_default=True, help="50 to 100: how much of each range percentile calibration keeps, in %.")
 @click.option("--train-last", type=LAYERS, help="Train only the last N layers with weights.")
-@click.option("--classes", type=click.IntRange(1, MAX_CLASSES), help="Replace the last layer by an untrained one for N classes.")
+@click.option("--classes", type=int, help="Replace the last layer by an untrained one for N classes.")
 @click.option("--input-shape", help="c,h,w of a sample, for TorchScript files, which do not say it.")
 @click.option("--input-scale", type=float, help="What one step of the network's input is worth, where the model does not prescribe it.")
 @click.option("--input-zero", type=BYTE, default=0, show_default=True, help="The input byte that is 0, with --input-scale.")

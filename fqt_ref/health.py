@@ -5,30 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fqt_ref.jit import uncounted
 from fqt_ref.network import ERRORS, LAYER_TRAINABLE, SATURATED, U8, State, grids, parameters
 
-ERROR_END = 127  # the largest magnitude of an int8 error
 WEIGHT_ENDS = (0, 255)
-SATURATED_SHARE = 0.02  # of the errors, above which a training is warned of
-ENDS_SHARE = 0.25  # of the weights
-
-
-@uncounted
-def count_saturated(state):
-    """Count the errors of the sample that training saw last, and those at an end of int8 among them: once a minibatch, before its update.
-
-    All elements count of all uint8 tensors that carry an error (SPEC.md 7), but the logits: their error's scale is exact, and cannot be
-    too small. Adds to the counters ERRORS and SATURATED.
-    """
-    for t in range(1, state.tensors.size - 1):
-        if state.tensors[t].type == U8 and state.tensor_slots[t].carries != 0:
-            slot = state.tensor_slots[t]
-            count = np.int32(0)
-            for k in range(slot.error, slot.error + slot.count):
-                count = np.int32(count + np.int32(abs(np.int32(state.i8[k])) >= ERROR_END))
-            state.counters[ERRORS] += slot.count
-            state.counters[SATURATED] += count
+# Shares of errors and weights above which a training is warned of. Trainings that learn stay below 0.003 and 0.03.
+SATURATED_SHARE, ENDS_SHARE = 0.01, 0.25
+HARDLY = 0.05  # of the way from always answering the most frequent class to being always right
 
 
 @dataclass(frozen=True)
@@ -41,6 +23,7 @@ class Health:
     weights_at_low      those of them that are 0, the low end of their grid
     weights_at_high     those of them that are 255, its high end
     nonfinite           trained float32 weights and biases, and scales of weights, feature maps and errors, that are infinite or no number
+    majority            share of the most frequent class among the training labels: the accuracy of always answering it
     """
 
     errors: int
@@ -49,9 +32,10 @@ class Health:
     weights_at_low: int
     weights_at_high: int
     nonfinite: int
+    majority: float
 
-    def warnings(self) -> list[str]:
-        """What is not well, a sentence each; empty if all is."""
+    def warnings(self, epoch: int, train_accuracy: float) -> list[str]:
+        """What is not well after an epoch (from 0), a clause each; empty if all is."""
         ends = self.weights_at_low + self.weights_at_high
         found = []
         if self.nonfinite:
@@ -61,6 +45,8 @@ class Health:
             found.append(f"{share:.1f} % of the errors are clipped at the ends of int8")
         if ends > ENDS_SHARE * self.weights:
             found.append(f"{100 * ends / self.weights:.0f} % of the weights are at an end of their grid")
+        if epoch > 0 and train_accuracy <= self.majority + HARDLY * (1 - self.majority):
+            found.append(f"hardly better ({train_accuracy:.4f}) than always answering the most frequent class ({self.majority:.4f})")
         return found
 
 
@@ -69,8 +55,8 @@ def clear(state: State) -> None:
     state.counters[[ERRORS, SATURATED]] = 0
 
 
-def health_of(state: State) -> Health:
-    """The figures since clear()."""
+def health_of(state: State, labels: np.ndarray) -> Health:
+    """The figures since clear(). labels: int64[n], of the training samples."""
     trained = [i for i, layer in enumerate(state.layers) if layer.flagset & LAYER_TRAINABLE]
     weights = low = high = nonfinite = 0
     for i in trained:
@@ -84,7 +70,8 @@ def health_of(state: State) -> Health:
             nonfinite += nonfinite_of(values) + nonfinite_of(biases)
     quantized = state.tensors[state.tensors["type"] == U8]
     nonfinite += nonfinite_of(quantized["scale"]) + nonfinite_of(quantized["error_scale"])
-    return Health(int(state.counters[ERRORS]), int(state.counters[SATURATED]), weights, low, high, nonfinite)
+    majority = float(np.bincount(labels).max() / len(labels))
+    return Health(int(state.counters[ERRORS]), int(state.counters[SATURATED]), weights, low, high, nonfinite, majority)
 
 
 def nonfinite_of(values: np.ndarray) -> int:

@@ -24,9 +24,8 @@ class Keeper:
             model_file.write(self.output, network)
         except FqtError as error:
             say(f"{error}. The training goes on, and this is tried again after the next epoch")
-        warnings = epoch.health.warnings() if epoch.health else []
-        if warnings:
-            say(f"warning: {', '.join(warnings)}: lower the learning rate, or look at the data's range")
+        if epoch.warnings():
+            say(f"warning: {', '.join(epoch.warnings())}; try a lower learning rate, and look at the data's range")
 
 
 def say_epoch(epoch: Epoch, more: str = "") -> None:

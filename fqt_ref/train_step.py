@@ -20,7 +20,6 @@ from fqt_ref.arithmetic import (
     rescale,
 )
 from fqt_ref.errors import FqtError
-from fqt_ref.health import count_saturated
 from fqt_ref.jit import njit, uncounted
 from fqt_ref.kernels.activation import RELU6, highest_of
 from fqt_ref.kernels.conv2d import fill_taps
@@ -80,6 +79,7 @@ from fqt_ref.optimizers.names import (
 )
 from fqt_ref.optimizers.standardized_sgd import fraction_bits_of, update_bias_u8, update_f32, update_weights_u8
 from fqt_ref.ranges import error_scale_in_force, update_error_scale, update_range
+from fqt_ref.saturation import count_saturated
 from fqt_ref.sparse_update import kept_channels, sparse_select, update_rate
 
 LARGEST_SUM = 2**31 - 1 - 2**28  # what requantize() takes (SPEC.md 2.1)
@@ -136,8 +136,8 @@ def train_config(
         return int(np.floor(np.float32(check_share(name, value)) * np.float32(4096) + np.float32(0.5)))
 
     return TrainConfig(
-        batch_size, float32("learning rate", learning_rate), q12("lambda_min", lambda_min), q12("lambda_max", lambda_max), sparse_last,
-        check_seed(seed), number, float32("momentum", momentum), real_weights, how, float32("range rate", range_rate), rounded,
+        batch_size, float32(learning_rate), q12("lambda_min", lambda_min), q12("lambda_max", lambda_max), sparse_last,
+        check_seed(seed), number, float32(momentum), real_weights, how, float32(range_rate), rounded,
     )  # fmt: skip
 
 

@@ -54,6 +54,10 @@ class Epoch:
     def as_dict(self) -> dict:
         return {key: value for key, value in asdict(self).items() if value is not None}
 
+    def warnings(self) -> list[str]:
+        """What is not well with the training (health.py), a clause each."""
+        return [] if self.health is None else self.health.warnings(self.epoch, self.train_accuracy)
+
 
 def flat(images: np.ndarray) -> np.ndarray:
     """uint8[n, h, w, c] as a writable uint8[n, h * w * c], the one type that the engine is compiled for. Raises FqtError."""
@@ -130,7 +134,7 @@ def train_epochs(
                 zo.update(state, config, zeroth)
         accuracy = float(np.mean(predictions == labels[order]))
         test = evaluate(state, test_samples, data.test_y, threads)
-        yield Epoch(epoch, float(losses.mean() / 65536), accuracy, test, perf_counter() - start, health_of(state)), state
+        yield Epoch(epoch, float(losses.mean() / 65536), accuracy, test, perf_counter() - start, health_of(state, labels)), state
 
 
 def predictions_of(state: State, images: np.ndarray | Dataset, threads: int = 1) -> np.ndarray:

@@ -4,10 +4,10 @@
 from dataclasses import dataclass
 
 from fqt_ref.errors import FqtError
-from fqt_ref.limits import LARGEST_EPOCHS, check_seed
+from fqt_ref.limits import LARGEST_EPOCHS, LARGEST_FLOAT32, check_seed
 
 LARGEST_BATCH = 65536
-LARGEST_RATE = 1000
+LARGEST_DECAY = 1000
 OPTIMIZERS = ("sgd", "adam")
 
 
@@ -42,7 +42,7 @@ def check(settings: Settings) -> None:
         raise FqtError(f"batch size {settings.batch_size} is not at least 2 (batch norm needs two samples) and at most {LARGEST_BATCH}")
     if settings.optimizer not in OPTIMIZERS:
         raise FqtError(f"optimizer '{settings.optimizer}' does not exist: choose one of {', '.join(OPTIMIZERS)}")
-    if not 0 < settings.learning_rate <= LARGEST_RATE:
-        raise FqtError(f"learning rate {settings.learning_rate} is not more than 0 and at most {LARGEST_RATE}")
-    if not (0 <= settings.reduced <= 1 and 0 <= settings.label_smoothing < 1 and 0 <= settings.weight_decay <= LARGEST_RATE):
-        raise FqtError(f"reduced has to be in 0..1, label smoothing in 0..1 (less than 1), weight decay in 0..{LARGEST_RATE}")
+    if not 0 < settings.learning_rate <= LARGEST_FLOAT32:
+        raise FqtError(f"learning rate {settings.learning_rate} is not more than 0 and a number that float32 holds")
+    if not (0 <= settings.reduced <= 1 and 0 <= settings.label_smoothing < 1 and 0 <= settings.weight_decay <= LARGEST_DECAY):
+        raise FqtError(f"reduced has to be in 0..1, label smoothing in 0..1 (less than 1), weight decay in 0..{LARGEST_DECAY}")
