@@ -12,7 +12,7 @@ from typing import Any
 
 _lock = threading.Lock()
 _inside = 0  # how many threads of the process are in one_blas_thread()
-_callers: Any = None  # keeps the caller's setting while somebody is
+_callers: list[int] = []  # the caller's setting, a number for each library, while somebody is
 
 
 @cache
@@ -25,13 +25,23 @@ def libraries() -> Any:
     return threadpoolctl.ThreadpoolController().select(user_api="blas")
 
 
+def set_threads(numbers: list[int]) -> None:
+    """Set each library's number of threads, from whatever thread of the process: the setting is the process's own.
+
+    threadpoolctl (3.8) lets one thread alone set OpenBLAS's, and does nothing in the others; that is not for us.
+    """
+    for library, number in zip(libraries().lib_controllers, numbers, strict=True):
+        getattr(library, "_real_set_num_threads", library.set_num_threads)(number)
+
+
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Inside, matrix products take one thread. A decorator, too; may be nested and entered by several threads at once."""
-    global _inside, _callers
+    global _inside
     with _lock:
         if _inside == 0:
-            _callers = libraries().limit(limits=1)
+            _callers[:] = [library.get_num_threads() for library in libraries().lib_controllers]
+            set_threads([1] * len(_callers))
         _inside += 1
     try:
         yield
@@ -39,5 +49,4 @@ def one_blas_thread() -> Iterator[None]:
         with _lock:
             _inside -= 1
             if _inside == 0:
-                _callers.restore_original_limits()
-                _callers = None
+                set_threads(_callers)

@@ -318,7 +318,8 @@ def import_(model, input_shape, report, as_json, **options) -> None:
         if not all(part.strip().isdecimal() for part in input_shape.split(",")):
             raise FqtError(f"--input-shape '{input_shape}' is not a list of sizes like 3,32,32")
         shape = tuple(int(part) for part in input_shape.split(","))
-    check_output(options["output"], inputs=[model, *data_files(options["data"], options["data_dir"])])
+    sources = [] if model.suffix == ".fqt" else [model]  # no source at all, which load() says
+    check_output(options["output"], inputs=[*sources, *data_files(options["data"], options["data_dir"])])
     result, lines = import_model(ImportSettings(model, input_shape=shape, **options))
     head = f"{options['output']}: {result['kind']}, {result['layers']} layers, {result['weights']} weights from {model}"
     show(as_json, result, lambda: [*(lines if report else result["notes"]), head])

@@ -163,11 +163,14 @@ def test_outputs_that_are_no_files(model, tmp_path):
 def test_an_input_is_not_lost_to_another_format(model, samples, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before, link, hard = model.read_bytes(), tmp_path / "link", tmp_path / "hard"
+    source = tmp_path / "m.onnx"
+    source.write_bytes(b"a network")
     link.symlink_to(model)
     os.link(model, hard)
     for output in (model, link, hard):
         assert "choose another file with -o" in refused("export", model, "-o", output)
-    assert "choose another file with -o" in refused("import", model, "-o", model)
+    assert "cannot tell what" in refused("import", model, "-o", model)
+    assert "choose another file with -o" in refused("import", source, "-o", source)
     assert "choose another file with -o" in refused("train", *SMALL, "--data", samples, "-o", samples)
     assert "choose another file with -o" in refused("quantize", samples, "--data", "digits", "-o", samples)
     assert "choose another file with -o" in refused("retrain", model, "--data", samples, "-o", samples)
