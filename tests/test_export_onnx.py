@@ -148,7 +148,7 @@ def test_commands_refuse(tmp_path):
     for arguments, words in [
         ([], "does not prescribe all ranges"),
         (["--data", "digits"], "(8, 8, 1)"),
-        (["--classes", "1024"], "1<=x<=1023"),
+        (["--classes", "1024"], "1 to 1023"),
         (["--calibration", "best"], "choose one of minmax, percentile"),
         (["--percentile", "20"], "not in 50..100"),
         (["--input-shape", "3,x"], "not a list of sizes"),

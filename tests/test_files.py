@@ -169,7 +169,7 @@ def test_an_input_is_not_lost_to_another_format(model, samples, tmp_path, monkey
     os.link(model, hard)
     for output in (model, link, hard):
         assert "choose another file with -o" in refused("export", model, "-o", output)
-    assert "cannot tell what" in refused("import", model, "-o", model)
+    assert "a model file of fqt already" in refused("import", model, "-o", model)
     assert "choose another file with -o" in refused("import", source, "-o", source)
     assert "choose another file with -o" in refused("train", *SMALL, "--data", samples, "-o", samples)
     assert "choose another file with -o" in refused("quantize", samples, "--data", "digits", "-o", samples)
