@@ -138,12 +138,13 @@ def fuzz(name: str, seconds: int, seed: int, corpus: Path, seeds: list[Path], ar
 )
 @click.option("--seed", type=click.IntRange(min=1), default=1, show_default=True, help="Of the fuzzer's choices.")
 @click.option("--corpus", type=click.Path(path_type=Path, file_okay=False), help="A folder that keeps interesting inputs from run to run.")
-@click.option("--crashes", "kept", type=click.Path(path_type=Path, file_okay=False), default="build/fuzz/crashes", show_default=True,
-              help="Where inputs that crash are kept.")  # fmt: skip
+@click.option("--crashes", "kept", type=click.Path(path_type=Path, file_okay=False), help="Where inputs that crash are kept; without, "
+              "build/fuzz/crashes of the checkout.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON: executions, crashes, edges in all and of each target.")
-def main(seconds: int, names: tuple[str, ...], seed: int, corpus: Path | None, kept: Path, as_json: bool) -> None:
+def main(seconds: int, names: tuple[str, ...], seed: int, corpus: Path | None, kept: Path | None, as_json: bool) -> None:
     """Fuzz the C library with model files, and the application with samples and frames. Exit code 1 if anything crashes."""
     names = names or DEFAULT_TARGETS
+    kept = (kept or device.default_build_dir().parent / "fuzz" / "crashes").resolve()
     kept.mkdir(parents=True, exist_ok=True)
     results = {}
     with tempfile.TemporaryDirectory(prefix="fqt-fuzz-") as scratch:
