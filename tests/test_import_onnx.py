@@ -49,6 +49,37 @@ def test_convolutions(attributes, depthwise):
     assert [node.head for node in imported.graph.nodes] == [False, False, True]
 
 
+@pytest.mark.parametrize("end", ["GlobalAveragePool", "ReduceMean", "ReduceMean, keepdims", "mean over an added axis", "Flatten"])
+@pytest.mark.parametrize(
+    "attributes", [{}, {"pads": [2, 1], "strides": [2]}, {"dilations": [3]}, {"auto_pad": "SAME_UPPER", "strides": [2]}]
+)
+def test_series(end, attributes):
+    """Conv1d, MaxPool1d, BatchNorm1d: images of height 1."""
+    m = Maker(("N", 3, 40))
+    m.node("BatchNormalization", *[m.rng.rand(3).astype(np.float32) + 0.5 for _ in range(4)])
+    m.node("Conv", m.weights(6, 3, 5), m.weights(6, 1)[:, 0], **attributes)
+    m.node("BatchNormalization", *[m.rng.rand(6).astype(np.float32) + 0.5 for _ in range(4)])
+    m.node("Relu")
+    m.node("MaxPool", kernel_shape=[2], strides=[2])
+    m.node("Conv", m.weights(6, 1, 3), group=6)
+    length = run_onnx(m.model(), np.zeros((1, 3, 40), np.float32)).size // 6
+    if end == "GlobalAveragePool":
+        m.node("GlobalAveragePool")
+    elif end == "mean over an added axis":
+        m.node("Unsqueeze", np.int64([2]))
+        m.node("ReduceMean", axes=[3], keepdims=0)
+    elif end != "Flatten":
+        m.node("ReduceMean", axes=[-1], keepdims=int("keepdims" in end))
+    m.node("Flatten")
+    m.gemm(5, 6 * length if end == "Flatten" else 6)
+    x = np.random.RandomState(1).randn(4, 3, 40).astype(np.float32)
+    imported = same(m.model(), x, channels_last=x.transpose(0, 2, 1))
+    assert imported.graph.input_shape == (1, 40, 3)
+    assert imported.sample_shape == (3, 40)
+    pool = [] if end == "Flatten" else ["avg_pool2d"]
+    assert ops(imported) == ["depthwise_conv2d", "conv2d+relu", "max_pool2d", "depthwise_conv2d", *pool, "linear"]
+
+
 def test_flatten_permutes_the_linear_layers_weights():
     m = Maker(("N", 3, 6, 5))
     m.conv(4, 3)
@@ -469,9 +500,6 @@ def test_open_axes_rank_and_batch():
     m = Maker((1, 3, 8, 8, 8))
     m.conv(4, 3)
     assert "rank 5" in refused(m)
-    m = Maker((1, 3, 8))
-    m.node("Conv", m.weights(4, 3, 3))
-    assert "rank 4" in refused(m)
     m = Maker((1, 3, 8, 8), kind=onnx.TensorProto.INT64)
     m.conv(4, 3)
     assert "type INT64" in refused(m)

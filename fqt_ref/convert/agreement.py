@@ -249,8 +249,8 @@ def in_our_axes(values: np.ndarray | None, shape: tuple[int, int, int], grid: Gr
         return None
     result = reals(values, grid)
     h, w, c = shape
-    if result is not None and result.shape[1:] == (c, h, w) and (imported.layout == "chw" or result.shape[1:] != shape):
-        result = result.transpose(0, 2, 3, 1)
+    if result is not None and imported.layout == "chw" and (result.shape[1:] != shape or shape == (c, h, w)):
+        result = result.reshape(-1, c, h, w).transpose(0, 2, 3, 1)
     return None if result is None else result.reshape(len(values), -1)
 
 

@@ -196,14 +196,21 @@ class _Importer:
         return (node.op, node.name)
 
     def image(self, node: OnnxNode, pad: bool = False) -> Value:
-        """The input as an image in the order c, h, w, without the zeros of a Pad before it."""
+        """The input as an image in the order c, h, w, without the zeros of a Pad before it; a series c, w is one of height 1."""
         value = self.input(node, pad=pad)
+        if len(value.shape) == 2 and value.order == "chw":
+            value = replace(value, shape=(value.shape[0], 1, value.shape[1]))
         if len(value.shape) == 3 and value.order != "chw":
             raise FqtError("reads axes in the order h, w, c; a Transpose to c, h, w has to stand before it")
         if value.pad != NO_PAD:
             top, bottom, left, right = value.pad
             value = replace(value, shape=(value.shape[0], value.shape[1] - top - bottom, value.shape[2] - left - right))
         return self.assembler.as_image(value)
+
+    def as_read(self, node: OnnxNode, made: Value) -> Value:
+        """What a node makes, a series again if it reads one."""
+        series = len(self.values[node.inputs[0]].shape) == 2 and len(made.shape) == 3
+        return replace(made, shape=(made.shape[0], made.shape[2])) if series else made
 
     def passed(self, node: OnnxNode, value: Value, note: str) -> Value:
         """A value that a node leaves as it is."""
@@ -229,6 +236,8 @@ class _Importer:
         a = node.attributes
         strides, dilations = tuple(a.get("strides", (1,) * len(kernel))), tuple(a.get("dilations", (1,) * len(kernel)))
         pads, auto = tuple(a.get("pads", (0,) * (2 * len(kernel)))), a.get("auto_pad", "NOTSET")
+        if len(kernel) == 1 and len(strides) == len(dilations) == 1 and len(pads) == 2:  # of a series: an image of height 1
+            kernel, strides, dilations, pads = (1, *kernel), (1, *strides), (1, *dilations), (0, pads[0], 0, pads[1])
         if len(kernel) != 2:
             raise FqtError(f"has a window of {len(kernel)} axes; only two, h and w, can be imported: add an axis of size 1")
         if len(strides) != 2 or len(dilations) != 2 or len(pads) != 4 or min(*strides, *dilations, *kernel) < 1 or min(pads) < 0:
@@ -253,9 +262,10 @@ class _Importer:
     def conv(self, node: OnnxNode) -> Value:
         value = self.image(node, pad=True)
         weights, grid = self.weights(node, 1, 0)
-        if weights.ndim != 4:
-            raise FqtError(f"has weights of rank {weights.ndim}, not 4: only two-dimensional convolutions can be imported")
+        if weights.ndim not in (3, 4) or weights.ndim != len(self.values[node.inputs[0]].shape) + 1:
+            raise FqtError(f"has weights of rank {weights.ndim}; only one- and two-dimensional convolutions can be imported")
         window = self.window(node, value, weights.shape[2:])
+        weights = weights.reshape(*weights.shape[:2], *window["kernel"])
         channels, group, out = self.assembler.shape(value)[2], int(node.attributes.get("group", 1)), weights.shape[0]
         if weights.shape[1] * group != channels:
             raise FqtError(f"has weights for {weights.shape[1] * group} channels, its input has {channels}")
@@ -267,7 +277,7 @@ class _Importer:
         weights = np.ascontiguousarray(weights.transpose(0, 2, 3, 1))
         note = "with the zeros of the Pad before it" if value.pad != NO_PAD else ""
         fields = {"channels": out, "weights": weights, "bias": bias, "weight_grid": grid}
-        return self.assembler.add(op, self.source(node), [value], self.sole(node), note, **window, **fields)
+        return self.as_read(node, self.assembler.add(op, self.source(node), [value], self.sole(node), note, **window, **fields))
 
     def bias(self, node: OnnxNode, k: int, channels: int, factor: float = 1.0) -> np.ndarray:
         array = self.constant(node, k)
@@ -316,7 +326,8 @@ class _Importer:
         arrays = [self.constant(node, k) for k in range(1, 5)]
         gamma, beta, mean, variance = (np.asarray(array, np.float64) for array in arrays)
         factor = gamma / np.sqrt(variance + node.attributes.get("epsilon", 1e-5))
-        return self.assembler.scaled(value, factor, beta - mean * factor, self.source(node), self.sole(node))
+        value = self.image(node) if len(value.shape) == 2 else value
+        return self.as_read(node, self.assembler.scaled(value, factor, beta - mean * factor, self.source(node), self.sole(node)))
 
     # ---- pooling ----
 
@@ -331,7 +342,8 @@ class _Importer:
             for size, k, stride in zip(self.assembler.shape(value)[:2], window["kernel"], window["stride"], strict=True):
                 if (size - k) % stride:
                     raise FqtError("rounds its output's size up (ceil_mode): windows beyond the input cannot be imported")
-        return self.assembler.add(op, self.source(node), [value], self.sole(node), channels=self.assembler.shape(value)[2], **window)
+        made = self.assembler.add(op, self.source(node), [value], self.sole(node), channels=self.assembler.shape(value)[2], **window)
+        return self.as_read(node, made)
 
     def max_pool(self, node: OnnxNode) -> Value:
         if len(node.outputs) > 1 and node.outputs[1]:
@@ -345,18 +357,23 @@ class _Importer:
         value = self.image(node)
         h, w, c = self.assembler.shape(value)
         op = "avg_pool2d" if node.op == "GlobalAveragePool" else "max_pool2d"
-        return self.assembler.add(op, self.source(node), [value], self.sole(node), "over the whole input", channels=c, kernel=(h, w))
+        note = "over the whole input"
+        return self.as_read(node, self.assembler.add(op, self.source(node), [value], self.sole(node), note, channels=c, kernel=(h, w)))
 
     def reduce_mean(self, node: OnnxNode) -> Value:
-        value = self.assembler.as_image(self.input(node))
         axes = self.constant(node, 1, "axes")
-        wanted = [2, 3] if value.order == "chw" else [1, 2]
-        if axes is None or sorted(int(axis) % 4 for axis in axes.reshape(-1)) != wanted:
+        series = len(self.input(node).shape) == 2
+        value = self.image(node) if series else self.assembler.as_image(self.input(node))
+        wanted = [2] if series else [2, 3] if value.order == "chw" else [1, 2]
+        found = [] if axes is None else sorted(int(axis) % (len(wanted) + 2) for axis in axes.reshape(-1))
+        if found != wanted and not (found == [3] and wanted == [2, 3] and self.assembler.shape(value)[0] == 1):
             raise FqtError("is not a mean over height and width; only that (global average pooling) can be imported")
         h, w, c = self.assembler.shape(value)
         note = "over the whole input"
         made = self.assembler.add("avg_pool2d", self.source(node), [value], self.sole(node), note, channels=c, kernel=(h, w))
-        return made if node.attributes.get("keepdims", 1) else replace(made, shape=(c,))
+        if node.attributes.get("keepdims", 1):
+            return self.as_read(node, made)
+        return replace(made, shape=(c,) if found == wanted else (c, 1))
 
     # ---- one value at a time ----
 
