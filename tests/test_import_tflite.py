@@ -292,6 +292,39 @@ def test_files_that_are_no_tflite(data, words, tmp_path):
     assert words in str(caught.value)
 
 
+@KINDS
+def test_flatten_of_an_open_batch(dtype, tmp_path):
+    """What Keras makes of Flatten unless the batch is fixed: the target shape is computed from the input's."""
+    m = start(dtype, (1, 8, 8, 3))
+    m.graph.tensors[0].shapeSignature = [-1, 8, 8, 3]
+    x = m.layer("CONV_2D", m.weights(4, 3, 3, 3), (1, 6, 6, 4), grid=grid(dtype, relu=True), per_channel=False, **window(activation=RELU))
+    m.graph.tensors[x].shapeSignature = [-1, 6, 6, 4]
+    m.op("SHAPE", [x], (4,), dtype=np.int32, outType=2)
+    ends = [m.const(np.int32([n])) for n in (0, 1, 1)]
+    m.op("STRIDED_SLICE", [m.last, *ends], (), dtype=np.int32, shrinkAxisMask=1)
+    m.op("PACK", [m.last, m.const(np.int32(144))], (2,), dtype=np.int32, valuesCount=2, axis=0)
+    m.op("RESHAPE", [x, m.last], (1, 144), grid(dtype, relu=True))
+    m.graph.tensors[m.last].shapeSignature = [-1, -1]
+    m.layer("FULLY_CONNECTED", m.weights(5, 144), (1, 5), grid=grid(dtype), per_channel=False, fusedActivationFunction=0)
+    imported = same(m, tmp_path)
+    assert [node.op for node in imported.graph.nodes] == ["conv2d", "linear"]
+    assert [row.note for row in imported.rows][1:4] == ["dropped: sizes are fixed"] * 3
+
+
+def test_sizes_and_parts_of_feature_maps_are_refused(tmp_path):
+    m = start(np.float32)
+    x = m.layer("CONV_2D", m.weights(4, 3, 3, 3), (1, 7, 6, 4), **window())
+    sizes = m.op("SHAPE", [x], (4,), dtype=np.int32, outType=2)
+    m.op("ADD", [x, sizes], (1, 7, 6, 4), fusedActivationFunction=0)
+    with pytest.raises(FqtError, match="only a reshape can take them"):
+        imported_of(m, tmp_path)
+    m = start(np.float32)
+    x = m.layer("CONV_2D", m.weights(4, 3, 3, 3), (1, 7, 6, 4), **window())
+    m.op("STRIDED_SLICE", [x, *(m.const(np.int32([n] * 4)) for n in (0, 1, 1))], (1, 1, 1, 1))
+    with pytest.raises(FqtError, match="takes a part of a feature map"):
+        imported_of(m, tmp_path)
+
+
 def whole_model():
     m = Maker((1, 8, 8, 3), np.int8, (0.02, -3))
     m.layer("CONV_2D", m.weights(4, 3, 3, 3), (1, 6, 6, 4), grid=grid(np.int8), **window())

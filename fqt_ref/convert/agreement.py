@@ -26,7 +26,7 @@ MACS = 2e10  # that the engine may spend on it
 ENOUGH = 0.98
 FAR = 0.5  # outputs' relative difference that is told even if classes agree, as of a network that knows one class only
 PARTED, GROWN = 0.1, 3.0  # a layer's relative error, and how many times that of what it reads, from which on they part there
-BETTER = 0.1  # of accuracy: another reading of the samples is said when it gains so much
+BETTER, TELLING = 0.1, 0.3  # accuracy: another reading of the samples is said when it gains so much, and is so far from chance to 1
 NO_OUTPUT = ("dropped", "folded: hard-swish", "folded: the next")  # notes of operators that make no layer's output
 
 
@@ -277,7 +277,8 @@ def better_readings(path: Path, imported: Imported, data: Dataset, real: np.ndar
         unit = real.astype(np.float64)
     else:
         return []
-    best, name = accuracy + BETTER, ""
+    chance = 1 / max(data.classes, 2)
+    best, name = max(accuracy + BETTER, chance + TELLING * (1 - chance)), ""
     for reading, (lo, hi) in readings.items():
         x = (unit * (hi - lo) + lo).astype(np.float32)
         if np.allclose(x, real, atol=1e-3 * (hi - lo)):

@@ -15,7 +15,7 @@ from fqt_ref.graph import WEIGHTED, Graph, Grid, Node
 
 NO_PAD = (0, 0, 0, 0)
 MAX_LAYERS, MAX_KERNEL = 255, 255  # SPEC.md 9
-PLAIN, SOFTMAX = "", "softmax"
+PLAIN, SOFTMAX, SIZES = "", "softmax", "sizes"
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,8 @@ class Assembler:
         """The value, if any operator can read it; pad: zeros around it are welcome."""
         if value.form == SOFTMAX:
             raise FqtError("stands behind a softmax; a softmax can only be the last operator")
+        if value.form == SIZES:
+            raise FqtError("computes with the sizes of a feature map; only a reshape can take them")
         if value.form != PLAIN:
             raise FqtError(f"reads a part of a hard-swish ({value.form}); only the whole of it can be imported")
         if value.pad != NO_PAD and not pad:

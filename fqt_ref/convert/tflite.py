@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fqt_ref.convert.assemble import NO_PAD, SOFTMAX, Assembler, Imported, Value
+from fqt_ref.convert.assemble import NO_PAD, SIZES, SOFTMAX, Assembler, Imported, Value
 from fqt_ref.convert.grids import make_grid, real_values, weights_on_grid
 from fqt_ref.convert.limits import DAMAGE
 from fqt_ref.convert.tflite_file import Operator, Tensor, TFLiteFile, read_tflite
@@ -35,7 +35,7 @@ class _Importer:
         self.path, self.file = path, file
         self.values: dict[int, Value] = {}
         self.constants: dict[int, np.ndarray] = {}
-        self.uses = Counter(t for operator in file.operators for t in operator.inputs)
+        self.uses = Counter(t for operator in file.operators if operator.op != "SHAPE" for t in operator.inputs)
         self.uses.update(file.outputs)
 
     def run(self) -> Imported:
@@ -348,15 +348,37 @@ class _Importer:
 
     def reshape(self, operator: Operator, source: tuple[str, str]) -> Value:
         value = self.values[operator.inputs[0]]
-        if value.pad != NO_PAD:
+        if value.pad != NO_PAD or value.form == SIZES:
             self.assembler.plain(value)
-        shape = self.feature_shape(self.file.tensors[operator.outputs[0]])
+        tensor, sizes = self.file.tensors[operator.outputs[0]], operator.inputs[1] if len(operator.inputs) > 1 else -1
+        computed = sizes in self.values and self.values[sizes].form == SIZES  # from an open batch, which is one sample here
+        shape = self.feature_shape(replace(tensor, signature=tensor.shape) if computed else tensor)
         if np.prod(shape, dtype=int) != np.prod(value.shape, dtype=int):
             raise FqtError(f"makes shape {shape} of {value.shape}")
         self.assembler.say(*source, value, "dropped: values keep their order")
         return replace(value, shape=shape, sole=value.sole and self.sole(operator))
 
     squeeze = expand_dims = reshape
+
+    def shape(self, operator: Operator, source: tuple[str, str]) -> Value:
+        """Sizes, of which only the batch is open, on their way into a RESHAPE: what it makes is known from the file."""
+        value = self.input(operator)
+        self.assembler.say(*source, value, "dropped: sizes are fixed")
+        return replace(value, form=SIZES)
+
+    def strided_slice(self, operator: Operator, source: tuple[str, str]) -> Value:
+        value = self.values[operator.inputs[0]]
+        if value.form != SIZES:
+            raise FqtError("takes a part of a feature map, which cannot be imported")
+        self.assembler.say(*source, value, "dropped: sizes are fixed")
+        return value
+
+    def pack(self, operator: Operator, source: tuple[str, str]) -> Value:
+        values = [self.values[t] for t in operator.inputs if t in self.values]
+        if not values or any(value.form != SIZES for value in values):
+            raise FqtError("stacks feature maps, which cannot be imported")
+        self.assembler.say(*source, values[0], "dropped: sizes are fixed")
+        return values[0]
 
     def softmax(self, operator: Operator, source: tuple[str, str]) -> Value:
         value = self.input(operator)
@@ -384,5 +406,6 @@ class _Importer:
 
 SUPPORTED = (
     "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MAX_POOL_2D", "AVERAGE_POOL_2D", "MEAN", "ADD", "SUB", "MUL", "RELU", "RELU6",
-    "HARD_SWISH", "PAD", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "SOFTMAX", "LOG_SOFTMAX", "QUANTIZE", "DEQUANTIZE",
+    "HARD_SWISH", "PAD", "RESHAPE", "SHAPE", "STRIDED_SLICE", "PACK", "SQUEEZE", "EXPAND_DIMS",
+    "SOFTMAX", "LOG_SOFTMAX", "QUANTIZE", "DEQUANTIZE",
 )  # fmt: skip
