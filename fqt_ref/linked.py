@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fqt_ref.errors import FqtError, one_line
+
 MOST_ALIGNMENT = 4096
 MODEL_ALIGNMENT = 8  # of the parts that depend on the model
 Tail = list[tuple[int, int]]  # (alignment, bytes) of the sections behind one that grows
@@ -98,5 +100,8 @@ def from_json(data: dict) -> Linked:
 
 
 def read_measured(path: Path) -> dict:
-    """board_sizes.json: {board: {"+"-joined operators: Linked as JSON}}; empty if it does not exist."""
-    return json.loads(path.read_text()) if path.exists() else {}
+    """board_sizes.json: {board: {"+"-joined operators: Linked as JSON}}; empty if it does not exist. Raises FqtError if it is damaged."""
+    try:
+        return json.loads(path.read_text()) if path.exists() else {}
+    except (OSError, ValueError) as error:
+        raise FqtError(f"{path}: cannot be read ({one_line(error)}); restore it with 'git checkout {path}'") from error

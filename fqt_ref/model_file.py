@@ -3,6 +3,7 @@
 
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -36,6 +37,7 @@ from fqt_ref.training_plan import arenas_of, plan_problem
 MAGIC = b"FQT1"
 FORMAT_VERSION = 2
 HEADER_BYTES = 64
+READ_AT_ONCE = 1 << 20
 MAX_LAYERS = 255
 LARGEST_WINDOW = 255 * 255
 MAX_FAN_IN, MAX_FAN_OUT, MAX_POSITIONS = 24_576, 57_344, 65_536
@@ -85,10 +87,22 @@ def write(path: Path, network: Network) -> None:
 def read(path: Path) -> Network:
     """Read and check a model file. Raises ModelFileError (a FqtError) with one line for anything wrong."""
     try:
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            data = read_as_said(file)
     except OSError as error:
         raise FqtError(f"cannot read model file {path}: {error.strerror}; make one with 'fqt train ... -o {path}'") from error
     return parse(data, str(path))
+
+
+def read_as_said(file: BinaryIO) -> bytes:
+    """A file's bytes: as many as its header says and one, for a device or a pipe may never end."""
+    parts = [file.read(HEADER_BYTES)]
+    said = int.from_bytes(parts[0][8:12], "little") if parts[0][:4] == MAGIC else 0
+    left = max(0, said - HEADER_BYTES) + 1
+    while left > 0 and (part := file.read(min(left, READ_AT_ONCE))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 def parse(data: bytes, name: str = "model file") -> Network:

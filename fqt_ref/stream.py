@@ -13,7 +13,7 @@ from fqt_ref import train_step as ts
 from fqt_ref import zeroth_order as zo
 from fqt_ref.arithmetic import sample_order
 from fqt_ref.blas import one_blas_thread
-from fqt_ref.errors import FqtError
+from fqt_ref.errors import FqtError, one_line
 from fqt_ref.network import SAMPLES, Network
 from fqt_ref.sample_checks import check_labels, check_sample_bytes
 from fqt_ref.state import EVENTS, Record, state_records
@@ -96,11 +96,20 @@ class Session:
             if now > quiet:
                 return None
             for frame in self.parser.feed(self.line.receive(min(quiet, self.deadline) - now + 0.01)):
+                self.check_length(frame)
                 if frame.type == frames.TEXT:
-                    self.show(frame.payload.decode(errors="replace"))
+                    self.show(one_line(frame.payload.decode(errors="replace")))
                 else:
                     self.pending.append(frame)
         return self.pending.pop(0)
+
+    @staticmethod
+    def check_length(frame: frames.Frame) -> None:
+        """Whether a frame that arrived whole is as long as its type wants. Raises FqtError: the device speaks another protocol."""
+        least, most = frames.PAYLOADS.get(frame.type, (0, frames.MOST_PAYLOAD))
+        if not least <= len(frame.payload) <= most:
+            what = f"a frame of type {frame.type:#x} with {len(frame.payload)} bytes, not {least}{'' if least == most else f' to {most}'}"
+            raise FqtError(f"the device sent {what}: it speaks another protocol, build it with this fqt's 'fqt deploy'")
 
     def ask(self, request: bytes) -> Progress:
         """The device's report, asked for until it answers."""

@@ -11,6 +11,8 @@ VERSION = 1
 BEGIN, SAMPLE, EPOCH, POLL, GET_STATE = range(1, 6)
 PROGRESS, ERROR, STATE, END, TEXT = range(0x81, 0x86)
 MOST_PAYLOAD = 1 << 16  # of what a device sends
+# Least and most bytes of what it sends, by type.
+PAYLOADS = {PROGRESS: (24, 24), ERROR: (8, 8), STATE: (16, MOST_PAYLOAD), END: (4, 4), TEXT: (0, MOST_PAYLOAD)}
 VERDICTS = {
     2: "a frame of an unknown type",
     3: "a frame of a wrong length",

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Model files: what is written is read back, and whatever else arrives gets the same error from Python and from C."""
 
+import os
 import random
 import struct
 import zlib
@@ -432,7 +433,7 @@ def test_an_interrupted_write_keeps_the_old_file(tmp_path, monkeypatch):
     network = fresh_network("digits-mlp", "uint8", load("digits"), seed=1)
     model_file.write(path, network)
     before = path.read_bytes()
-    monkeypatch.setattr(model_file.os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(FqtError, match="No space left"):
         model_file.write(path, network)
     assert path.read_bytes() == before

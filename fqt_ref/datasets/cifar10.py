@@ -3,7 +3,6 @@
 
 import gzip
 import tarfile
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -49,10 +48,14 @@ def load_cifar10(data_dir: Path | None = None, download: bool = True) -> Dataset
     path = paths[0]
     try:
         return _assembled(_of_files(paths) if len(paths) > 1 else _of_archive(path))
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise FqtError(f"{path}: damaged archive ({one_line(error)}); {_MEND}") from error
+    except FqtError:
+        raise
     except OSError as error:
+        if isinstance(error, (gzip.BadGzipFile, tarfile.TarError)) or error.errno is None:
+            raise FqtError(f"{path}: damaged archive ({one_line(error)}); {_MEND}") from error
         raise FqtError(f"{error.filename or path}: cannot be read ({error.strerror or error}); mend the file or its permissions") from error
+    except Exception as error:  # gzip and tarfile answer damage with exceptions of many types
+        raise FqtError(f"{path}: damaged archive ({one_line(error)}); {_MEND}") from error
 
 
 def _of_files(paths: tuple[Path, ...]) -> Iterator[tuple[int, bytes, str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fqt_ref.errors import FqtError
+from fqt_ref.errors import FqtError, one_line
 
 _CHUNK = 1 << 20
 _MEND = "get the file again"
@@ -32,9 +32,11 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
                     return _parse(unzipped, path, dimensions)
             return _parse(file, path, dimensions)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise FqtError(f"{path}: damaged gzip file ({error}); {_MEND}") from error
+        raise FqtError(f"{path}: damaged gzip file ({one_line(error)}); {_MEND}") from error
     except OSError as error:
         raise FqtError(f"{path}: cannot be read ({error.strerror or error}); mend the file or its permissions") from error
+    except (MemoryError, OverflowError) as error:
+        raise FqtError(f"{path}: more than this machine can hold; {_MEND}") from error
 
 
 def _parse(file: BufferedReader | gzip.GzipFile, path: Path, dimensions: int) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
-from fqt_ref.errors import FqtError
+from fqt_ref.errors import FqtError, one_line
 from fqt_ref.experiments.description import DONE, Record
 
 FORMAT = 1
@@ -39,8 +39,9 @@ class Store:
         try:
             with closing(sqlite3.connect(self.path, timeout=60)) as connection, connection:
                 return work(connection)
-        except sqlite3.Error as error:
-            raise FqtError(f"{self.path}: not a store of runs that can be used ({error}); choose another with --store") from error
+        except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:  # sqlite3 hands on what a damaged file holds
+            what = f"not a store of runs that can be used ({one_line(error)})"
+            raise FqtError(f"{self.path}: {what}; choose another with --store") from error
 
     def prepare(self, connection: sqlite3.Connection) -> None:
         """Make the table in a new file; look at the format of an old one."""
@@ -67,11 +68,13 @@ class Store:
         """A row as a Record. Raises FqtError if its JSON is damaged."""
         try:
             key, description, status, reason, result, commit, versions, machine, finished, seconds = row
-            return Record(
-                key, json.loads(description), status, reason, json.loads(result), commit, json.loads(versions), machine, finished, seconds
-            )
-        except ValueError as error:
-            raise FqtError(f"{self.path}: run {row[0]} is damaged ({error}); delete its row, or choose another store") from error
+            texts = [json.loads(text) for text in (description, result, versions)]
+            if not all(isinstance(one, dict) for one in texts) or not all(isinstance(one, str) for one in (key, status, reason, commit)):
+                raise ValueError("a column of another type")
+            return Record(key, texts[0], status, reason, texts[1], commit, texts[2], machine, finished, float(seconds))
+        except (ValueError, TypeError, RecursionError) as error:
+            what = f"run {one_line(row[0])} is damaged ({one_line(error)})"
+            raise FqtError(f"{self.path}: {what}; delete its row, or choose another store") from error
 
     def artifact(self, key: str) -> bytes | None:
         """What a run has left for others to start from."""

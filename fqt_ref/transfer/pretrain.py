@@ -49,9 +49,9 @@ def pretrain(
         try:
             module.load_state_dict(run["module"])
             optimizer.load_state_dict(run["optimizer"])
-        except (RuntimeError, ValueError, KeyError) as error:
+            history = [Epoch(**epoch).as_dict() for epoch in run["history"]]
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise FqtError(f"{file}: a checkpoint of a differently shaped {module.graph.name}; delete it to start anew") from error
-        history = run["history"]
         for epoch in history:
             advance(len(data.train_x), "resumed")
             yield Epoch(**epoch)

@@ -130,13 +130,16 @@ def prune(
     run = None if file is None else checkpoint.load(file, identity)
     optimizer = None
     if run is not None:
-        module = GraphModule(with_channels(original, run["channels"]))
-        module.load_state_dict(run["module"])
-        history = run["history"]
+        try:
+            module = GraphModule(with_channels(original, run["channels"]))
+            module.load_state_dict(run["module"])
+            history = [Epoch(**epoch).as_dict() for epoch in run["history"]]
+            channels_last(module)
+            optimizer = new_optimizer(module, settings)
+            optimizer.load_state_dict(run["optimizer"])
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise FqtError(f"{file}: a checkpoint of a differently shaped {original.name}; delete it to start anew") from error
     channels_last(module)
-    if run is not None:
-        optimizer = new_optimizer(module, settings)
-        optimizer.load_state_dict(run["optimizer"])
     for epoch in history:
         advance(len(data.train_x), "resumed")
         yield Epoch(**epoch), module
