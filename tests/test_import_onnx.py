@@ -532,6 +532,32 @@ def test_pool_whose_input_others_read():
     assert "only reader" in refused(m)
 
 
+@pytest.mark.parametrize("rescaled", [False, True])
+def test_channels_last_before_a_transposition(rescaled):
+    """As tf2onnx writes it: the input in the order h, w, c, perhaps rescaled, then a Transpose."""
+    m = Maker(("N", 9, 8, 3))
+    if rescaled:
+        m.node("Mul", np.float32([0.5, 0.25, 2]))
+        m.node("Sub", np.float32(1))
+    m.node("Transpose", perm=[0, 3, 1, 2])
+    m.conv(4, 3)
+    m.classifier(4)
+    x = np.random.RandomState(1).randn(4, 9, 8, 3).astype(np.float32)
+    imported = same(m.model(), x, channels_last=x)
+    assert imported.graph.input_shape == (9, 8, 3)
+
+
+def test_recurrent_layers_and_long_pools_say_what_helps():
+    m = Maker(("N", 12, 4))
+    m.node("Transpose", perm=[1, 0, 2])
+    m.node("LSTM", m.weights(1, 32, 4), m.weights(1, 32, 8), hidden_size=8, name="lstm")
+    assert "LSTM 'lstm' cannot be imported; of series, convolutions over time can" in refused(m)
+    m = Maker(("N", 3, 300))
+    m.node("Conv", m.weights(4, 3, 1))
+    m.classifier(4)
+    assert "above 255, of 300: put a stride or a smaller pool before it" in refused(m)
+
+
 def test_two_grids_for_one_tensor():
     m = Maker()
     x = m.conv(4, 3)

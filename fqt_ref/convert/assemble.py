@@ -144,7 +144,9 @@ class Assembler:
                 if array is not None and not np.all(np.isfinite(array)):
                     raise FqtError(f"has {what} that are not finite")
         if max((*node.kernel, *node.stride, *node.dilation)) > MAX_KERNEL:
-            raise FqtError(f"has a kernel, stride or dilation above {MAX_KERNEL}")
+            largest = max((*node.kernel, *node.stride, *node.dilation))
+            remedy = "put a stride or a smaller pool before it"
+            raise FqtError(f"has a kernel, stride or dilation above {MAX_KERNEL}, of {largest}: {remedy}")
         spans = [d * (k - 1) + 1 for k, d in zip(node.kernel, node.dilation, strict=True)]
         if max(node.padding[:2]) >= spans[0] or max(node.padding[2:]) >= spans[1]:
             raise FqtError(f"has padding {node.padding} (top, bottom, left, right), not less than its {spans[0]}x{spans[1]} window")
@@ -250,7 +252,10 @@ class Assembler:
             node.head = True
         for node in graph.nodes:
             if node.op == "max_pool2d" and len(graph.readers(node.inputs[0])) > 1:
-                raise FqtError(f"max_pool2d {node.name}: other layers read its input too; max pooling has to be the only reader")
+                raise FqtError(
+                    f"max_pool2d {node.name}: other layers read its input too; max pooling has to be the only reader: use a strided "
+                    "convolution or an average pool there, or let the others read the pool's output"
+                )
         rows = [replace(row, node=kept.get(row.node)) if row.node is not None else row for row in self.rows]
         self.notes.extend(restore_activations(graph))
         self._make_room(graph)

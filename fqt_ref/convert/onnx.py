@@ -24,6 +24,8 @@ WIDER = {  # integers that hold every value of an integer input
     "UINT8": ("UINT8", "UINT16", "INT16", "UINT32", "INT32", "UINT64", "INT64"),
     "INT8": ("INT8", "INT16", "INT32", "INT64"),
 }
+ORDERLESS = ("QuantizeLinear", "DequantizeLinear", "Identity", "Cast", "Add", "Sub", "Mul", "Div")  # say nothing of axes' order
+RECURRENT = ("LSTM", "GRU", "RNN")
 OF_ANY_TYPE = ("Cast", "DequantizeLinear", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose")  # of integers, too
 
 
@@ -59,6 +61,7 @@ class _Importer:
 
     def run(self) -> Imported:
         try:
+            self.check_recurrent()
             self.start()
             first = self.values[self.file.input]
             for node in self.file.nodes:
@@ -70,6 +73,12 @@ class _Importer:
             return replace(self.assembler.finish(output), layout=first.order, sample_shape=first.shape, sample_type=kind)
         except FqtError as error:
             raise FqtError(f"{self.where}: {error}") from error
+
+    def check_recurrent(self) -> None:
+        """Say it of a recurrent network before its Transposes are refused for other reasons. Raises FqtError."""
+        for node in self.file.nodes:
+            if node.op in RECURRENT:
+                raise FqtError(f"{node.op} '{node.name}' cannot be imported; of series, convolutions over time can (Conv1d)")
 
     def start(self) -> None:
         shape = self.file.shape
@@ -93,7 +102,7 @@ class _Importer:
             if name in node.inputs:
                 if node.op == "Transpose" and list(node.attributes.get("perm", [])) == [0, 3, 1, 2]:
                     return "hwc"
-                if node.op not in ("QuantizeLinear", "DequantizeLinear", "Identity", "Cast"):
+                if node.op not in ORDERLESS:
                     return "chw"
                 name = node.outputs[0]
         return "chw"
