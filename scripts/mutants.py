@@ -21,6 +21,7 @@ import mutants_python
 from mutants_common import KILLED, SURVIVED, Golden, Mutant
 
 from fqt_ref import device
+from fqt_ref.errors import FqtError
 from fqt_ref.golden import DEFAULT_DIR
 from fqt_ref.terminal import progress
 
@@ -149,8 +150,11 @@ def main(only, jobs, sample, seed, as_json):
         mutants = random.Random(seed).sample(mutants, sample)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with progress("mutants", len(mutants)) as advance:
-        report = run(mutants, jobs, advance)
+    try:
+        with progress("mutants", len(mutants)) as advance:
+            report = run(mutants, jobs, advance)
+    except FqtError as error:
+        raise click.ClickException(str(error)) from error
     if as_json:
         print(json.dumps(report, indent=1))
     else:

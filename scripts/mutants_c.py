@@ -12,6 +12,7 @@ from pathlib import Path
 from mutants_common import KILLED, NO_MUTANT, SURVIVED, Golden, Mutant, changed
 
 from fqt_ref import device
+from fqt_ref.errors import FqtError
 
 VARIANTS = {"plain": (), "blocked": device.TARGETS["host-blocked"].cpu_flags}
 FLAGS = ["-O1", "-std=c11", "-ffp-contract=off", "-w", *device.OPTION_FLAGS]
@@ -123,8 +124,14 @@ class Library:
             self.objects[variant] = {source: folder / variant / f"{source.stem}.o" for source in self.sources}
             for source, output in self.objects[variant].items():
                 if not tree.compile(source, variant, output):
-                    raise RuntimeError(f"{source} does not compile")
+                    raise FqtError(f"{source} does not compile")
         self.readers = self._readers(tree)
+        for variant in VARIANTS:
+            program = folder / variant / "replay"
+            subprocess.run(["gcc", *map(str, self.objects[variant].values()), "-o", str(program)], check=True)
+            wrong = next((file for file in golden.files if not replays(program, file)), None)
+            if wrong:
+                raise FqtError(f"the C library does not compute {wrong} as it is: run 'fqt golden --check' first")
 
     def _readers(self, tree: Tree) -> dict[Path, list[Path]]:
         """Which sources include a file of the library."""

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from mutants_common import KILLED, NO_MUTANT, SURVIVED, Golden, Mutant, changed
 
+from fqt_ref.errors import FqtError
+
 ROOT = Path(__file__).resolve().parents[1]
 SWAPS: dict[type, tuple[str, ...]] = {
     ast.Lt: ("<=",), ast.LtE: ("<",), ast.Gt: (">=",), ast.GtE: (">",), ast.Eq: ("!=",), ast.NotEq: ("==",),
@@ -130,6 +132,20 @@ class Engine:
         ]
         self.idle = list(self.servers)
 
+        killer = self.killer("fqt_ref/__init__.py", (ROOT / "fqt_ref/__init__.py").read_text())
+        if killer:
+            self.close()
+            raise FqtError(f"the engine does not compute {killer} as it is: run 'fqt golden --check' first")
+
+    def killer(self, file: str, source: str) -> str | None:
+        """The golden file that is not equal if a file has this source; None if all are."""
+        last, server = self.golden.last.get(file), self.idle.pop()
+        try:
+            print(json.dumps([file, source, str(last) if last else Path(file).stem]), file=server.stdin, flush=True)
+            return json.loads(server.stdout.readline())
+        finally:
+            self.idle.append(server)
+
     def judge(self, mutant: Mutant) -> str:
         """What becomes of a mutant: killed, survived, or none, because it is no Python."""
         source = changed((ROOT / mutant.file).read_text(), mutant)
@@ -137,14 +153,7 @@ class Engine:
             compile(source, mutant.file, "exec")
         except SyntaxError:
             return NO_MUTANT
-        stem = Path(mutant.file).stem
-        first = self.golden.last.get(mutant.file)
-        server = self.idle.pop()
-        try:
-            print(json.dumps([mutant.file, source, str(first) if first else stem]), file=server.stdin, flush=True)
-            killer = json.loads(server.stdout.readline())
-        finally:
-            self.idle.append(server)
+        killer = self.killer(mutant.file, source)
         if killer is None:
             return SURVIVED
         self.golden.last[mutant.file] = Path(killer)
@@ -160,8 +169,9 @@ class Engine:
 def operator_checks() -> dict[str, Callable]:
     """What makes the cases of each file of operators, one after the other."""
     from fqt_ref.golden.operators import generators
+    from fqt_ref.golden.shapes import shape_cases
 
-    return generators()
+    return {**generators(), "shapes": shape_cases}
 
 
 def equals_golden(file: Path) -> bool:
@@ -213,7 +223,8 @@ def child(name: str, source: str, first: str, report) -> None:
 
 def plain_enough(file: Path) -> bool:
     """Whether plain Python replays a file within seconds: all but hundreds of steps of a convolutional network."""
-    return not file.stem.startswith(("trajectory_uint8", "trajectory_mixed", "trajectory_float32")) and file.stem != "options"
+    long = ("trajectory_uint8", "trajectory_mixed", "trajectory_float32", "zeroth_order")
+    return not file.stem.startswith(long) and file.stem != "options"
 
 
 def serve() -> None:

@@ -12,7 +12,7 @@ import pytest
 from fqt_ref import golden
 from fqt_ref.build import build_network
 from fqt_ref.errors import FqtError
-from fqt_ref.golden import operators, steps, tiny
+from fqt_ref.golden import operators, shapes, steps, tiny
 from fqt_ref.golden.format import CODES, Case
 from fqt_ref.golden.replay import replayed
 from fqt_ref.models import Add, AvgPool2d, Conv2d, DepthwiseConv2d, Linear, MaxPool2d
@@ -87,6 +87,15 @@ def test_tiny_networks_equal_slow_twin(tiny_cases, index):
     case = tiny_cases[index]
     make = naive.zeroth_trainer_of if case.kind == "zeroth_trace" else naive.trainer_of
     assert naive.trace_of(make(case.inputs), case.inputs) == case.expected[0].tobytes(), case.name
+
+
+def test_shapes_equal_slow_twin():
+    *cases, network = shapes.shape_cases()
+    for case in cases:
+        results = twin(case.kind, [values(a) for a in case.inputs])
+        for result, expected in zip(results, case.expected, strict=True):
+            assert np.array(result, expected.dtype).reshape(-1).tobytes() == expected.tobytes(), f"{case.kind}, {case.name}"
+    assert replayed_by_twin(network) == network.expected[0].tobytes()
 
 
 @pytest.mark.parametrize("name", ["tiny", "train_step_small", "model_errors"])

@@ -15,7 +15,7 @@ from fqt_ref.golden.format import VERSION, case_spans, file_bytes
 
 MANIFEST = "manifest.json"
 DEFAULT_DIR = Path(__file__).resolve().parents[2] / "golden"
-FILES = 34  # that generate() makes beside the manifest
+FILES = 35  # that generate() makes beside the manifest
 
 
 @one_blas_thread()

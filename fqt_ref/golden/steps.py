@@ -10,7 +10,7 @@ from fqt_ref import train_step as ts
 from fqt_ref import zeroth_order as zo
 from fqt_ref.build import build_network
 from fqt_ref.datasets import load
-from fqt_ref.golden import tiny
+from fqt_ref.golden import shapes, tiny
 from fqt_ref.golden.format import Case
 from fqt_ref.input_grid import calibration_of
 from fqt_ref.models.describe import graph_of
@@ -221,5 +221,6 @@ def step_files() -> dict[str, list[Case]]:
     for name, case in [*traces(), *trajectories(), *zeroth_cases(), *option_cases()]:
         files.setdefault(name, []).append(case)
     files["options_small"] += tiny.option_cases()
+    files["shapes"] = list(shapes.shape_cases())
     files["tiny"] = [*tiny.trace_cases(), *tiny.zeroth_cases()]
     return files
