@@ -62,7 +62,7 @@ class Epoch:
 def flat(images: np.ndarray) -> np.ndarray:
     """uint8[n, h, w, c] as a writable uint8[n, h * w * c], the one type that the engine is compiled for. Raises FqtError."""
     check_bytes("the array of samples", images)
-    return np.array(images.reshape(len(images), -1), np.uint8, order="C")
+    return np.array(images.reshape(len(images), int(np.prod(images.shape[1:]))), np.uint8, order="C")
 
 
 def prepared_state(network: Network, config: ts.TrainConfig | None = None) -> State:

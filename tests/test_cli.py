@@ -205,6 +205,12 @@ def test_a_terminal_that_is_gone_does_not_stop_a_training(tmp_path, redirection)
         (["--train-last", "9"], "cannot train the last 9 layers"),
         (["--data", "imagenet"], "imagenet"),
         (["--batch-size", "many"], "many"),
+        (["--epochs", "1" + "0" * 20], "is not in 0..1000000"),
+        (["--seed", "4294967296"], "4294967296 is not in the range 0<=x<=4294967295"),
+        (["--seed", "-1"], "-1 is not in the range"),
+        (["--learning-rate", "1e39"], "learning rate inf is not in 0..1"),
+        (["--train-last", "0"], "0 is not in the range 1<=x<=255"),
+        (["--zeroth", "1" + "0" * 20], "is not in 1..57344"),
     ],
 )
 def test_hazard_options_that_make_no_sense(options, message, tmp_path):
@@ -351,3 +357,32 @@ def test_info_tells_the_memory_of_both_trainers(trained):
     assert description["trainer_bytes"] == device_memory(network).trainer
     for first_node, key in ((0, "zeroth_nodes_trainer_bytes"), (255, "zeroth_weights_trainer_bytes")):
         assert description[key] == zeroth_memory(network, zeroth_config(network, 1, 8, first_node=first_node)).trainer
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["import", "m.onnx", "-o", "out", "--train-last", "0"],
+        ["import", "m.onnx", "-o", "out", "--seed", "4294967296"],
+        ["import", "m.onnx", "-o", "out", "--input-zero", "256"],
+        ["crosscheck", "--networks", "0"],
+        ["crosscheck", "--steps", "10000000000"],
+        ["deploy", "m.fqt", "--board", "qemu_cortex_m3", "--seconds", "0"],
+        ["deploy", "m.fqt", "--board", "qemu_cortex_m3", "--baud", "-9600"],
+        ["deploy", "m.fqt", "--board", "qemu_cortex_m3", "--epochs", "10000000000"],
+        ["evaluate", "m.fqt", "--threads", "257"],
+        ["prune", "n.npz", "--data", "digits", "-o", "out", "--share", "nan"],
+        ["prune", "n.npz", "--data", "digits", "-o", "out", "--share", "1"],
+        ["prune", "n.npz", "--data", "digits", "-o", "out", "--last", "0"],
+        ["quantize", "n.npz", "--data", "digits", "-o", "out", "--percentile", "nan"],
+        ["pretrain", "--data", "digits", "-o", "out", "--weight-decay", "inf"],
+        ["pretrain", "--data", "digits", "-o", "out", "--epochs", "10000000000"],
+        ["pretrain", "--data", "digits", "-o", "out", "--seed", "-1"],
+        ["retrain", "m.fqt", "--data", "digits", "-o", "out", "--reset-last", "0"],
+        ["transfer", "--data", "digits", "-o", "out", "--pretrain-epochs", "0"],
+    ],
+)
+def test_hazard_numbers_of_other_commands(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert command[-1].lstrip("-") in refused(*command)
+    assert list(tmp_path.iterdir()) == []
