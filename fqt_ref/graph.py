@@ -87,6 +87,13 @@ class Graph:
         return [i for i, node in enumerate(self.nodes) if tensor in node.inputs]
 
 
+def weights_shape(node: Node, shape: tuple[int, int, int]) -> tuple[int, ...]:
+    """The shape that a node's weights have to have, with an input of shape (h, w, c). Raises KeyError for an operator without weights."""
+    h, w, c = shape
+    depth = {"linear": h * w * c, "conv2d": c, "depthwise_conv2d": 1}[node.op]
+    return (node.channels, *((1, 1) if node.op == "linear" else node.kernel), depth)
+
+
 def conv_output(size: int, kernel: int, stride: int, pad: int, dilation: int = 1) -> int:
     """Outputs along one axis: (size + pad - dilation (kernel - 1) - 1) / stride + 1, floor."""
     return (size + pad - dilation * (kernel - 1) - 1) // stride + 1

@@ -11,7 +11,7 @@ from fqt_ref.convert.activations import restore_activations
 from fqt_ref.convert.grids import EMPTY_SCALE, make_room_for_bias, same_grid, usable
 from fqt_ref.convert.limits import MAX_COLUMNS, MAX_FEATURES
 from fqt_ref.errors import FqtError, one_line
-from fqt_ref.graph import WEIGHTED, Graph, Grid, Node
+from fqt_ref.graph import WEIGHTED, Graph, Grid, Node, weights_shape
 
 NO_PAD = (0, 0, 0, 0)
 MAX_LAYERS, MAX_KERNEL = 255, 255  # SPEC.md 9
@@ -76,6 +76,8 @@ def check_sizes(graph: Graph, where: str) -> None:
         if h * w * c > MAX_FEATURES:
             raise FqtError(f"{where}: {what} has a feature map of {h}x{w}x{c}; {MAX_FEATURES} values are the most: use smaller inputs")
         weights = graph.nodes[t - 1].weights if t else None
+        if weights is not None and weights.shape != weights_shape(graph.nodes[t - 1], graph.shape(graph.nodes[t - 1].inputs[0])):
+            raise FqtError(f"{where}: {what} has weights of shape {weights.shape}, which do not fit its input; the file is damaged")
         if weights is not None and weights[0].size * h * w > MAX_COLUMNS:
             reads = f"{what} reads {weights[0].size} values at {h * w} positions"
             raise FqtError(f"{where}: {reads}, more than can be computed: use smaller inputs")

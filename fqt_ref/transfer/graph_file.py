@@ -12,7 +12,7 @@ import numpy as np
 from fqt_ref import files
 from fqt_ref.datasets.npz_archive import read_arrays
 from fqt_ref.errors import FqtError
-from fqt_ref.graph import ACTIVATIONS, OPERATORS, Graph, Grid, Node
+from fqt_ref.graph import ACTIVATIONS, OPERATORS, Graph, Grid, Node, weights_shape
 
 FORMAT = 1
 ARRAYS = ("weights", "bias")
@@ -76,9 +76,7 @@ def check_node(graph: Graph, node: Node) -> None:
         raise ValueError("inputs, strides or dilations that cannot be")
     if node.weights is None:
         return
-    h, w, c = graph.shape(node.inputs[0])
-    depth = {"linear": h * w * c, "conv2d": c, "depthwise_conv2d": 1}[node.op]
-    shapes = (node.channels, *((1, 1) if node.op == "linear" else node.kernel), depth), (node.channels,)
+    shapes = weights_shape(node, graph.shape(node.inputs[0])), (node.channels,)
     for array, shape in zip((node.weights, node.bias), shapes, strict=True):
         if array is None or array.dtype != np.float32 or array.shape != shape or not np.all(np.isfinite(array)):
             raise ValueError("weights or biases that do not fit")
