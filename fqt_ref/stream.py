@@ -16,7 +16,7 @@ from fqt_ref.blas import one_blas_thread
 from fqt_ref.errors import FqtError, one_line
 from fqt_ref.network import SAMPLES, Network
 from fqt_ref.sample_checks import check_labels, check_sample_bytes
-from fqt_ref.state import EVENTS, Record, state_records
+from fqt_ref.state import EVENTS, Record, records_checksum, state_records
 from fqt_ref.training import prepared_state
 from fqt_ref.training_plan import tensor_bytes
 
@@ -178,8 +178,9 @@ class Session:
                 if whole:
                     records[-1] = Record(kind, index, records[-1].data + answer.payload[16:])
             elif answer.type == frames.END:
-                if whole and left == 0:
-                    return records, struct.unpack("<I", answer.payload)[0]
+                checksum = struct.unpack("<I", answer.payload)[0]
+                if whole and left == 0 and records_checksum(records) == checksum:
+                    return records, checksum
                 records, left, whole = [], 0, True  # a frame was lost
                 self.line.send(request)
 

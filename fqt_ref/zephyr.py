@@ -3,6 +3,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -62,6 +63,16 @@ def python_for(base: Path) -> str:
         if workspace.exists():
             return str(workspace)
     raise FqtError("Zephyr's Python packages are missing: pip install 'fqt[zephyr]'")
+
+
+def twister_python(base: Path) -> str:
+    """A Python that can run twister, too. Raises FqtError with the remedy: newer setuptools lack what it imports."""
+    python = python_for(base)
+    done = subprocess.run([python, "-W", "ignore", "-c", "import pkg_resources"], capture_output=True, check=False)
+    if done.returncode != 0:
+        raise FqtError(f"twister of Zephyr {SERIES} imports pkg_resources, which setuptools 81 and later lack: "
+                       f"{python} -m pip install 'setuptools<81'")  # fmt: skip
+    return python
 
 
 def environment(base: Path) -> dict[str, str]:

@@ -27,3 +27,8 @@ if [ "$(cat .venv/.fqt-stamp 2>/dev/null)" != "$stamp" ]; then
     .venv/bin/pip install -q -e '.[dev,plot,images,onnx,dask,zephyr]' >&2
     echo "$stamp" >.venv/.fqt-stamp
 fi
+# What was installed since, PyTorch for one, may have raised setuptools beyond what twister of Zephyr 3.7 imports.
+if ! .venv/bin/python -W ignore -c 'import pkg_resources' 2>/dev/null; then
+    echo "setup: back to a setuptools that has pkg_resources" >&2
+    .venv/bin/pip install -q 'setuptools<81' >&2 || echo "setup: could not install setuptools<81; twister does not run" >&2
+fi

@@ -11,7 +11,9 @@ import pytest
 from fqt_ref import device, model_file, zephyr
 from fqt_ref import fit as fitting
 from fqt_ref.datasets import load
+from fqt_ref.deploy_config import fragment, on_chip
 from fqt_ref.errors import FqtError
+from fqt_ref.train_step import train_config
 from fqt_ref.training import fresh_network
 
 FQT = [sys.executable, "-m", "fqt_ref"]
@@ -55,12 +57,39 @@ def test_figures_are_the_linkers(workspace, models, tmp_path, board):
     command = [*FQT, "deploy", str(model), "--board", board, "-o", str(tmp_path), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
-    linker = {name: int(size) for name, size in re.findall(r"(FLASH|RAM): +(\d+) B", done.stderr)}
+    linker = linkers_figures(done.stderr)
     predicted = fit_json(model, "--board", board)
     assert predicted["exact"]
     assert (predicted["flash_bytes"], predicted["ram_bytes"]) == (linker["FLASH"], linker["RAM"])
     stacks = check_symbols(tmp_path / "build" / "zephyr" / "zephyr.elf", BUILT[board])
     assert predicted["stack_bytes"] == stacks
+
+
+def linkers_figures(output: str) -> dict[str, int]:
+    """Bytes of FLASH and RAM that the linker has printed; whole kilobytes it prints as such."""
+    return {name: int(size) * {"B": 1, "KB": 1024}[unit] for name, size, unit in re.findall(r"(FLASH|RAM): +(\d+) (K?B)", output)}
+
+
+def test_a_build_without_options_is_readmes_table(workspace, tmp_path):
+    """`west build` alone takes the model in zephyr_app/data with the options beside it: what `fqt fit` says of that model."""
+    env = zephyr.environment(zephyr.find_zephyr())
+    command = ["west", "build", "-b", "qemu_cortex_m3", "-d", str(tmp_path / "build"), str(zephyr.APP), "--"]
+    command += [f"-D{option}" for option in zephyr.cmake_options(env)]
+    done = subprocess.run(command, env=env, cwd=zephyr.APP, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    predicted = fit_json(zephyr.APP / "data" / "model.fqt", "--board", "qemu_cortex_m3")
+    linker = linkers_figures(done.stdout)
+    assert (predicted["flash_bytes"], predicted["ram_bytes"]) == (linker["FLASH"], linker["RAM"])
+    config = (tmp_path / "build" / "zephyr" / ".config").read_text()
+    assert "CONFIG_BOOT_BANNER=y" in config
+    version = (tmp_path / "build" / "zephyr" / "include" / "generated" / "zephyr" / "version.h").read_text()
+    assert re.search(r"^#define BUILD_VERSION *$", version, re.M), "the boot banner depends on where Zephyr comes from"
+
+
+def test_options_beside_the_model_are_those_that_deploy_writes():
+    written = fragment(model_file.read(zephyr.APP / "data" / "model.fqt"), on_chip(train_config(8, 0.005)))
+    lines = [line for line in (zephyr.APP / "data" / "fqt.conf").read_text().splitlines() if not line.startswith("#")]
+    assert lines == [line for line in written.splitlines() if not line.startswith("#")]
 
 
 def check_symbols(elf, kind) -> int:

@@ -4,6 +4,7 @@
 import re
 
 import pytest
+from margin import too_small
 from twister_harness import DeviceAdapter, Shell
 
 
@@ -48,3 +49,16 @@ def test_index_out_of_range_is_refused(shell: Shell, index: str):
 @pytest.mark.parametrize("steps", ["0", "-5", "1e3", "4294967297"])
 def test_steps_out_of_range_are_refused(shell: Shell, steps: str):
     answer(shell, f"fqt start {steps}", "fqt: error: steps is a number from 1 to 999999999")
+
+
+def test_status_counts_what_is_lost_and_statistics_start_anew(shell: Shell):
+    counts = r"fqt: training \w+ updates \d+ rejected 0 dropped 0 inferences (\d+) late \d+ delay_us \d+"
+    before = int(answer(shell, "fqt status", counts)[1])
+    answer(shell, "fqt reset", "fqt: inference statistics start anew")
+    assert int(answer(shell, "fqt status", counts)[1]) < before
+
+
+def test_every_stack_keeps_a_margin(shell: Shell):
+    """After all other commands."""
+    lines = shell.exec_command("fqt stacks")
+    assert too_small(lines, "main", "inference", "training", "source", "shell_uart", "idle", "interrupts") == {}, lines

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from twister_harness import DeviceAdapter
+from margin import too_small
+from twister_harness import DeviceAdapter, Shell
 
 APP = Path(__file__).parents[1]
 sys.path.insert(0, str(APP.parent))
@@ -36,3 +37,8 @@ def test_learns_what_is_sent(dut: DeviceAdapter):
     learnt = learn_on_device(line, course, 120, print)
     assert learnt.progress.done == 122
     assert first_difference(learn_on_engine(network, train_config(8, 0.005, seed=1), course), learnt.records) is None
+
+
+def test_every_stack_keeps_a_margin(shell: Shell):
+    lines = shell.exec_command("fqt stacks")
+    assert too_small(lines, "main", "inference", "training", "stream", "shell_uart", "idle", "interrupts") == {}, lines

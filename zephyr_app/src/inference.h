@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** The inference thread: one sample every CONFIG_FQT_APP_INFERENCE_PERIOD_MS, and whatever is asked for in between. */
+/**
+ * The inference thread: one sample every CONFIG_FQT_APP_INFERENCE_PERIOD_MS, and whatever is asked for in between.
+ *
+ * Where an inference takes nearly a period or more, the next ones are left out, and counted, until others have had an
+ * eighth of a period: the shell still answers, and the status says why so little is inferred and learnt.
+ */
 #ifndef FQT_APP_INFERENCE_H
 #define FQT_APP_INFERENCE_H
 
@@ -11,7 +16,8 @@ struct inference_statistics {
     uint32_t least;
     uint32_t greatest;
     uint64_t sum;
-    uint32_t late; /**< periods that had passed before their inference could start */
+    uint32_t late;  /**< periods without an inference: the one before had taken too long */
+    uint32_t delay; /**< of a start, at most, beside the earliest */
 };
 
 /** An answer to inference_ask(). */
@@ -25,6 +31,9 @@ void inference_start(void);
 
 /** Prediction of a sample that stays where it is meanwhile. For threads below inference's priority. */
 struct inference_answer inference_ask(const uint8_t *sample);
+
+/** Starts them anew. For threads below inference's priority. */
+void inference_statistics_reset(void);
 
 /** A consistent copy. */
 struct inference_statistics inference_statistics_now(void);

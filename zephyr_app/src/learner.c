@@ -13,7 +13,6 @@ extern const uint8_t embedded_samples[], embedded_samples_end[];
 static struct fqt_model model;
 static struct fqt_network network;
 static struct sample_set samples;
-static bool ready;
 
 /* ---- The trainer that Kconfig chose ---- */
 
@@ -116,12 +115,7 @@ bool learner_init(void) {
     } else if (status != FQT_OK) {
         console_print("fqt: error: training is refused with %d (fqt/status.h)", status);
     }
-    ready = status == FQT_OK;
-    return ready;
-}
-
-bool learner_ready(void) {
-    return ready;
+    return status == FQT_OK;
 }
 
 const struct sample_set *learner_samples(void) {

@@ -14,11 +14,9 @@
 #include <fqt/fqt.h>
 #include <stdbool.h>
 
-/** Opens the embedded model and samples and lays out all memory. Says on the console what is missing; false then. */
+/** Opens the embedded model and samples and lays out all memory. Says on the console what is missing; false then.
+ * Before it has succeeded, nothing else may be called. */
 bool learner_init(void);
-
-/** Whether learner_init() has succeeded. Before that, nothing else may be called. */
-bool learner_ready(void);
 
 /** The embedded samples. */
 const struct sample_set *learner_samples(void);

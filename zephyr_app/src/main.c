@@ -6,17 +6,35 @@
 #include "priorities.h"
 #include "sample_queue.h"
 #include "sample_source.h"
+#include "stacks.h"
 #include "status.h"
 #include "training.h"
 
-/* The status line once more when training has come to its end, with the checksum of what it has learnt. */
+#ifdef CONFIG_FQT_APP_STACK_REPORT
+static void show_stack(void *user, const char *line) {
+    console_print("%s", line);
+}
+#endif
+
+/* The status line; the counts when something was lost since they were said; once more when training has come to its
+ * end, with the checksum of what it has learnt. */
 static void report(bool ended) {
+    static uint32_t losses;
     char line[STATUS_BYTES];
     status_line(line);
     console_print("%s", line);
+    uint32_t now = status_losses();
+    if (now != losses) {
+        losses = now;
+        status_counts(line);
+        console_print("%s", line);
+    }
     if (ended) {
         status_checksum(line);
         console_print("%s", line);
+#ifdef CONFIG_FQT_APP_STACK_REPORT
+        stacks_report(show_stack, NULL);
+#endif
     }
 }
 

@@ -7,6 +7,7 @@
 
 static K_FIFO_DEFINE(empty);
 static K_FIFO_DEFINE(filled);
+static atomic_t dropped;
 
 uint32_t sample_queue_init(uint32_t sample_bytes) {
     size_t size = ROUND_UP(sizeof(struct sample) + sample_bytes, sizeof(void *));
@@ -18,7 +19,16 @@ uint32_t sample_queue_init(uint32_t sample_bytes) {
 }
 
 struct sample *sample_queue_claim(k_timeout_t timeout) {
-    return k_fifo_get(&empty, timeout);
+    struct sample *sample = k_fifo_get(&empty, timeout);
+    if (sample == NULL) {
+        (void)atomic_inc(&dropped);
+        sample = IS_ENABLED(CONFIG_FQT_APP_QUEUE_DROP_OLDEST) ? k_fifo_get(&filled, K_NO_WAIT) : NULL;
+    }
+    return sample;
+}
+
+uint32_t sample_queue_dropped(void) {
+    return (uint32_t)atomic_get(&dropped);
 }
 
 void sample_queue_submit(struct sample *sample) {

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-static K_THREAD_STACK_DEFINE(stack, CONFIG_FQT_APP_STACK_SIZE);
+static K_THREAD_STACK_DEFINE(stack, CONFIG_FQT_APP_SOURCE_STACK_SIZE);
 static struct k_thread thread;
 
 static void run(void *a, void *b, void *c) {

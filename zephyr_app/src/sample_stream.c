@@ -19,7 +19,7 @@
 #define PIECE_BYTES 16u
 #define STATE_PIECE_BYTES 1024u
 
-static K_THREAD_STACK_DEFINE(stack, CONFIG_FQT_APP_STACK_SIZE);
+static K_THREAD_STACK_DEFINE(stack, CONFIG_FQT_APP_SOURCE_STACK_SIZE);
 static struct k_thread thread;
 
 static uint8_t payload[CONFIG_FQT_APP_STREAM_FRAME_BYTES];
@@ -54,9 +54,7 @@ static void send_state_record(void *user, enum fqt_event kind, uint32_t index, c
 }
 
 static void send_state(void) {
-    uint32_t steps, updates;
-    training_visit(send_state_record, NULL);
-    uint32_t checksum = training_checksum(&steps, &updates);
+    uint32_t checksum = training_visit(send_state_record, NULL);
     stream_line_send(STREAM_END, &checksum, sizeof checksum, NULL, 0);
 }
 

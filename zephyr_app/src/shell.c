@@ -2,6 +2,7 @@
 /* The shell's `fqt` commands. What is typed is not trusted. */
 #include "inference.h"
 #include "learner.h"
+#include "stacks.h"
 #include "status.h"
 #include "training.h"
 
@@ -23,10 +24,10 @@ static bool parse_number(const char *text, uint32_t *number) {
 
 /* Every command's first question. */
 static bool ready(const struct shell *sh) {
-    if (!learner_ready()) {
-        shell_error(sh, "fqt: error: the application could not start, see its messages");
+    if (!training_ready()) {
+        shell_error(sh, "fqt: error: the application has not started, see its messages");
     }
-    return learner_ready();
+    return training_ready();
 }
 
 static int status_command(const struct shell *sh, size_t argc, char **argv) {
@@ -93,10 +94,38 @@ static int checksum_command(const struct shell *sh, size_t argc, char **argv) {
     return 0;
 }
 
+static int reset_command(const struct shell *sh, size_t argc, char **argv) {
+    if (!ready(sh)) {
+        return -EAGAIN;
+    }
+    inference_statistics_reset();
+    shell_print(sh, "fqt: inference statistics start anew");
+    return 0;
+}
+
+#ifdef CONFIG_FQT_APP_STACK_REPORT
+static void show_stack(void *user, const char *line) {
+    shell_print((const struct shell *)user, "%s", line);
+}
+
+static int stacks_command(const struct shell *sh, size_t argc, char **argv) {
+    if (!ready(sh)) {
+        return -EAGAIN;
+    }
+    stacks_report(show_stack, (void *)sh);
+    return 0;
+}
+#define STACKS_COMMAND SHELL_CMD_ARG(stacks, NULL, "How much of each stack was never used", stacks_command, 1, 0),
+#else
+#define STACKS_COMMAND
+#endif
+
 SHELL_STATIC_SUBCMD_SET_CREATE(
     commands, SHELL_CMD_ARG(status, NULL, "How training goes, and times in microseconds", status_command, 1, 0),
     SHELL_CMD_ARG(start, NULL, "Train: start [steps]", start_command, 1, 1),
     SHELL_CMD_ARG(stop, NULL, "Stop training after the current step", stop_command, 1, 0),
     SHELL_CMD_ARG(predict, NULL, "Class of a sample in flash, now: predict [index]", predict_command, 1, 1),
-    SHELL_CMD_ARG(checksum, NULL, "Checksum of all that was learnt", checksum_command, 1, 0), SHELL_SUBCMD_SET_END);
+    SHELL_CMD_ARG(checksum, NULL, "Checksum of all that was learnt", checksum_command, 1, 0),
+    SHELL_CMD_ARG(reset, NULL, "Start inference's statistics anew", reset_command, 1, 0),
+    STACKS_COMMAND SHELL_SUBCMD_SET_END);
 SHELL_CMD_REGISTER(fqt, &commands, "Training and inference", NULL);

@@ -2,6 +2,7 @@
 #include "status.h"
 
 #include "inference.h"
+#include "sample_queue.h"
 #include "training.h"
 
 #include <stdio.h>
@@ -30,9 +31,14 @@ void status_line(char line[STATUS_BYTES]) {
 void status_counts(char line[STATUS_BYTES]) {
     struct training_statistics t = training_statistics_now();
     struct inference_statistics i = inference_statistics_now();
-    (void)snprintf(line, STATUS_BYTES, "fqt: training %s updates %u rejected %u inferences %u late %u",
-                   t.running ? "running" : "stopped", (unsigned int)t.updates, (unsigned int)t.rejected,
-                   (unsigned int)i.count, (unsigned int)i.late);
+    (void)snprintf(
+        line, STATUS_BYTES, "fqt: training %s updates %u rejected %u dropped %u inferences %u late %u delay_us %u",
+        t.running ? "running" : "stopped", (unsigned int)t.updates, (unsigned int)t.rejected,
+        (unsigned int)sample_queue_dropped(), (unsigned int)i.count, (unsigned int)i.late, microseconds(i.delay));
+}
+
+uint32_t status_losses(void) {
+    return training_statistics_now().rejected + sample_queue_dropped() + inference_statistics_now().late;
 }
 
 void status_checksum(char line[STATUS_BYTES]) {

@@ -6,6 +6,7 @@
 #include "recent.h"
 #include "sample_queue.h"
 #include "sample_stream.h"
+#include "simulated.h"
 
 static K_THREAD_STACK_DEFINE(stack, CONFIG_FQT_APP_STACK_SIZE);
 static struct k_thread thread;
@@ -14,6 +15,7 @@ static struct k_thread thread;
 static K_MUTEX_DEFINE(lock);
 static K_CONDVAR_DEFINE(started);
 
+static bool ready;
 static bool running;
 static uint32_t steps_left; /* 0: no limit */
 static uint32_t runs_ended;
@@ -41,6 +43,7 @@ static void learn(const struct sample *sample) {
         rejected++;
         return;
     }
+    simulate_work(SIMULATED_STEP_US);
     recent_add(&cycles, (uint32_t)(own_cycles() - start));
     recent_add(&losses, result.loss);
     recent_add(&hits, result.prediction == sample->label ? 65536 : 0);
@@ -76,6 +79,11 @@ void training_init(void) {
     k_tid_t id = k_thread_create(&thread, stack, K_THREAD_STACK_SIZEOF(stack), run, NULL, NULL, NULL, TRAINING_PRIORITY,
                                  0, K_NO_WAIT);
     k_thread_name_set(id, "training");
+    ready = true; /* last: the shell, which asks, preempts who sets it */
+}
+
+bool training_ready(void) {
+    return ready;
 }
 
 void training_start(uint32_t count) {
@@ -108,10 +116,12 @@ struct training_statistics training_statistics_now(void) {
     return copy;
 }
 
-void training_visit(fqt_observer *visit, void *user) {
+uint32_t training_visit(fqt_observer *visit, void *user) {
     (void)k_mutex_lock(&lock, K_FOREVER);
     learner_visit(visit, user);
+    uint32_t checksum = learner_checksum();
     (void)k_mutex_unlock(&lock);
+    return checksum;
 }
 
 uint32_t training_checksum(uint32_t *at_steps, uint32_t *updates) {

@@ -19,8 +19,11 @@ struct training_statistics {
     uint32_t step_cycles; /**< mean, without the threads that interrupted */
 };
 
-/** Starts the thread, and training if CONFIG_FQT_APP_AUTOSTART. learner_init() has to have succeeded. */
+/** Starts the thread, and training if CONFIG_FQT_APP_AUTOSTART. learner_init() and inference_start() come first. */
 void training_init(void);
+
+/** Whether training_init() is done: before, nothing else may be called. The shell is there earlier. */
+bool training_ready(void);
 
 /** Learns the next samples: so many, 0 for until training_stop(). */
 void training_start(uint32_t steps);
@@ -32,8 +35,9 @@ void training_stop(void);
 /** A consistent copy. Waits for the end of the step in progress. */
 struct training_statistics training_statistics_now(void);
 
-/** Shows all that was learnt (learner_visit()). Waits likewise. */
-void training_visit(fqt_observer *visit, void *user);
+/** Shows all that was learnt (learner_visit()); returns its checksum. Waits likewise, and nothing is learnt meanwhile.
+ */
+uint32_t training_visit(fqt_observer *visit, void *user);
 
 /** Checksum of all that was learnt, and after how many steps and updates. Waits likewise. */
 uint32_t training_checksum(uint32_t *steps, uint32_t *updates);
