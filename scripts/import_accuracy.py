@@ -33,12 +33,12 @@ def keyword_samples(options, n):
 
 
 def cifar_samples(options, n):
-    return cifar(options.cifar, n)
+    return cifar(options.cifar or options.data_dir, n)
 
 
 def large_samples(options, n):
     """CIFAR's test images three times as large: no people to be told from none, but pictures, on which both sides must agree."""
-    return cifar(options.cifar, n)[0].repeat(3, 1).repeat(3, 2), None
+    return cifar(options.cifar or options.data_dir, n)[0].repeat(3, 1).repeat(3, 2), None
 
 
 def gray_samples(options, n):
@@ -187,8 +187,8 @@ def layers(name: str, options, n: int) -> list[dict]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data-dir", type=Path, default=Path("/work/shared/data"))
-    parser.add_argument("--cifar", type=Path, default=Path("/work/wt-data/cifar10"), help="folder of cifar-10-batches-bin")
+    parser.add_argument("--data-dir", type=Path, required=True, help="folder of models/ and of the data sets' files")
+    parser.add_argument("--cifar", type=Path, help="folder of cifar-10-batches-bin [default: the data folder]")
     parser.add_argument("--samples", type=int, help="at most so many of each")
     parser.add_argument("--reference", action="store_true", help="the runtimes' reference kernels, slow")
     parser.add_argument("--layers", type=int, default=0, help="also compare layer by layer on so many samples")

@@ -14,7 +14,8 @@ from graph_interpreter import logits, run_graph
 from fqt_ref.convert import load
 from fqt_ref.convert.report import table
 
-FOLDERS = [Path(folder) for folder in (os.environ.get("FQT_DATA_DIR"), "/work/shared/data") if folder]
+BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"  # a folder beside the checkout
+FOLDERS = [Path(folder) for folder in (os.environ.get("FQT_DATA_DIR"), BESIDE) if folder]
 
 
 def data_file(name: str) -> Path:

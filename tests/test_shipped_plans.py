@@ -23,7 +23,8 @@ SHAPES = {
     "resnet8": [(32, 32, 3)],
     "mobilenet-v1-0.25": [(96, 96, 3)],
 }
-MODELS = Path(os.environ.get("FQT_DATA_DIR", "/work/shared/data")) / "models"
+BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"  # a folder beside the checkout
+MODELS = Path(os.environ.get("FQT_DATA_DIR", BESIDE)) / "models"
 
 
 def assert_plans_equal_bounds(graph: Graph) -> None:

@@ -34,16 +34,16 @@ class Place:
     def load(self, name: str, samples: int | None = None, test_samples: int | None = None) -> Dataset:
         """A set by name; one that fqt has no loader for from NAME.npz of the data folder. Only the first so many samples of each part.
 
-        Raises DataNotFound.
+        Raises DataNotFound, whose text calls the data folder DIR: it is kept in a store that other people read.
         """
         folder = self.folder()
         known = name in dataset_names()
         if not known and (folder is None or not (folder / f"{name}.npz").exists()):
-            raise DataNotFound(f"fqt has no loader for {name}, and {folder or 'FQT_DATA_DIR (not set)'} has no {name}.npz of it")
+            raise DataNotFound(f"fqt has no loader for {name}, and {'DIR' if folder else 'FQT_DATA_DIR (not set)'} has no {name}.npz of it")
         try:
             data = load(name if known or folder is None else folder / f"{name}.npz", self.data_dir)
         except FqtError as error:
-            raise DataNotFound(str(error)) from error
+            raise DataNotFound(str(error).replace(str(folder), "DIR") if folder else str(error)) from error
         train, test = slice(samples), slice(test_samples)
         return replace(data, train_x=data.train_x[train], train_y=data.train_y[train], test_x=data.test_x[test], test_y=data.test_y[test])
 
