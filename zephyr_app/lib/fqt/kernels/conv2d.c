@@ -27,7 +27,7 @@ static struct window window_of(const struct fqt_geometry *g, struct taps v, stru
         .runs = neighbours ? 1 : taps,
         .length = neighbours ? taps * g->in_c : g->in_c,
         .x = (v.in * g->in_w + h.in) * g->in_c,
-        .x_row = g->dilation_h * g->in_w * g->in_c,
+        .x_row = v.last - v.first > 1 ? g->dilation_h * g->in_w * g->in_c : 0, /* never far beyond the input */
         .x_run = g->dilation_w * g->in_c,
         .w = weight_index(g, 0, v.first, h.first),
         .w_row = g->kernel_w * g->in_c,
