@@ -242,6 +242,8 @@ def check_runs(settings: Settings) -> None:
     """Refuse to run on a board that is neither emulated nor at a port."""
     if settings.port is not None:
         SerialLine(settings.port, settings.baud).close()  # rather now than after the build
+    elif settings.stream and settings.board.startswith("native_"):
+        raise FqtError(f"{settings.board} has no UART that samples could be sent to: add --embedded, and it learns those that are built in")
     elif is_real(settings.board, known_boards(environment(find_zephyr()))):
         raise FqtError(f"{settings.board} is no emulated board: name the serial port of a real one with --port, or leave --run away")
 

@@ -88,6 +88,12 @@ def test_a_real_board_without_a_port_is_refused_before_the_build(workspace, mode
     assert not (tmp_path / "out").exists()
 
 
+def test_a_program_of_this_machine_learns_what_is_built_in(model, tmp_path):
+    line = refused(model, "--board", "native_sim/native/64", "--run", "-o", tmp_path / "out")
+    assert "native_sim/native/64 has no UART that samples could be sent to: add --embedded" in line
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_was_not_built_does_not_run(workspace, model, tmp_path):
     run = (model, "--board", "qemu_cortex_m3", "--no-build", "--run", "-o", tmp_path)
     assert "nothing is built in" in refused(*run)
