@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fqt_ref import zephyr
+from fqt_ref import files, zephyr
 from fqt_ref.deploy_config import ALL_OPERATORS, operator_lines
 from fqt_ref.fit import MEASURED
 from fqt_ref.linked import as_json, linked, read_measured
@@ -88,4 +88,4 @@ def measure(board: str, env: dict) -> dict:
 environment = zephyr.environment(zephyr.find_zephyr())
 for name in sys.argv[1:] or BOARDS:
     results = measure(name, environment)
-    MEASURED.write_text(json.dumps({**read_measured(MEASURED), name: results}, indent=1, sort_keys=True) + "\n")
+    files.write(MEASURED, json.dumps({**read_measured(MEASURED), name: results}, indent=1, sort_keys=True) + "\n")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mcu_tables import SPARSE_GOAL, Sheet, kernel_sheet, layer_sheet, markdown, step_sheet
 
-from fqt_ref import device
+from fqt_ref import device, files
 from fqt_ref.counting.cycles import ASSUMPTIONS
 from fqt_ref.counting.kernels import Counted
 from fqt_ref.counting.peers import PEERS, bound
@@ -161,6 +161,6 @@ def write_report(
     try:
         plot_kernels(kernels, page.with_name(KERNEL_PICTURE.name))
         plot_steps(steps, page.with_name(STEP_PICTURE.name))
-        page.write_text("\n".join(lines))
+        files.write(page, "\n".join(lines), "--report")
     except OSError as error:
         raise FqtError(f"cannot write {page}: {error.strerror}; make its folder writable") from error
