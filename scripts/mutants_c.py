@@ -150,7 +150,11 @@ class Library:
         original = (device.APP / path).read_text()
         try:
             (tree.root / path).write_text(changed(original, mutant))
-            verdicts = [self._judge(tree, path, mutant, variant) for variant in VARIANTS]
+            verdicts = []
+            for variant in VARIANTS:
+                verdicts.append(self._judge(tree, path, mutant, variant))
+                if verdicts[-1] == KILLED:
+                    break
         finally:
             (tree.root / path).write_text(original)
             self.trees.put(tree)

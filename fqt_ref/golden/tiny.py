@@ -175,11 +175,12 @@ def float_logits() -> Network:
 
 
 def wide() -> Network:
-    """A grid a channel and a fan-out of 227, one more than lets the factors of errors have all their bits."""
-    tiny = Tiny(28, (1, 1, 1))
-    tiny.add(LINEAR, (1, 1, 2), grid=(1 / 32, 128), s_w=1 / 64)
-    tiny.add(LINEAR, (1, 1, 227), activation="relu", grid=(1 / 32, 0), grids=True, s_w=1 / 256, trained=False)
-    tiny.add(LINEAR, (1, 1, 2), grid=(1 / 16, 128), s_w=1 / 256, trained=False)
+    """A grid a channel, a fan-out of 227, one more than lets the factors of errors have all their bits, and one of two, whose second
+    grid is the largest. Error scales at which a bit of the factors shows."""
+    tiny = Tiny(28, (1, 1, 2))
+    tiny.add(LINEAR, (1, 1, 3), grid=(1 / 32, 128), s_w=1 / 64, error_scale=1 / 8)
+    tiny.add(LINEAR, (1, 1, 227), activation="relu", grid=(1 / 32, 0), grids=True, s_w=1 / 256, trained=False, error_scale=1 / 300)
+    tiny.add(LINEAR, (1, 1, 2), grid=(1 / 16, 128), grids=True, s_w=1 / 256, trained=False)
     return tiny.network("wide")
 
 
