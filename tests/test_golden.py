@@ -82,7 +82,7 @@ def tiny_cases():
     return [*tiny.trace_cases(), *tiny.zeroth_cases(), *tiny.option_cases()]
 
 
-@pytest.mark.parametrize("index", range(23))
+@pytest.mark.parametrize("index", range(27))
 def test_tiny_networks_equal_slow_twin(tiny_cases, index):
     case = tiny_cases[index]
     make = naive.zeroth_trainer_of if case.kind == "zeroth_trace" else naive.trainer_of

@@ -184,6 +184,13 @@ def sparse_edges() -> Iterator[Case]:
             )
             if positions > 100:
                 break  # the same in float32 takes four times the flash
+    large = np.where(np.arange(520)[:, None] < 512, 127, np.array([0, 1, 126, 2])).astype(np.int8)  # the last eight decide
+    for name, few, work in (("u8", large, large.astype(I32)), ("f32", reals(1e-9, 2e-9)[None], reals(1e-9, 2e-9)[None])):
+        chosen = np.zeros(few.shape[1], I32)
+        after = chosen.copy()
+        sparse_select(work, 1, np.zeros(chosen.size, work.dtype), after)
+        arrays = [ints(*few.shape, 1), few, chosen]
+        yield Case(f"sparse_select_{name}", "norms apart in few bits", arrays, [work.astype(few.dtype), after])
 
 
 def update_edges() -> Iterator[Case]:
@@ -228,6 +235,19 @@ def update_edges() -> Iterator[Case]:
         inputs = [ints(1, n, 3, 0), np.array([9, n, 4], U32), reals(0.02), scales.copy(), zeros.copy(), w, gradient, chosen]
         standardized_sgd.update_weights_u8(scales, zeros, *kept, F32(0.02), 3, random_key(9, n, 4), 0, after, residual, chosen, moved)
         yield Case("update_weights_u8", f"largest gradients, {n} weights", inputs, [after, scales, zeros, residual])
+    for name, values, weights, zero, bits, lr in (
+        ("shift of 1 by the first gradient", 2**26 - np.array([0, 1, 2, 4, 3]), (90,) * 5, 100, 0, 0.02),
+        ("shift of 0, just", np.array([1, 2, 3, 5, 4]) - 2**26, (90,) * 5, 100, 0, 0.02),
+        ("root of 1", (6, 5), (90,) * 2, 100, 0, 0.02),
+        ("range just wide enough to be kept", (0, 1), (0, 223), 0, 3, 0.0),
+        ("half a step beyond both ends", (8, -8), (0, 255), 0, 3, 2.0**-9),
+    ):
+        n, gradient, w = len(values), ints(*values)[None], np.array(weights, np.uint8)[None]
+        scales, zeros, chosen = reals(2.0**-8), ints(zero), ints(3)
+        after, residual, moved = w.copy(), gradient.copy(), np.zeros((1, n), np.int64)
+        inputs = [ints(1, n, 3, bits), np.array([9, n, 5], U32), reals(lr), scales.copy(), zeros.copy(), w, gradient, chosen]
+        standardized_sgd.update_weights_u8(scales, zeros, *kept, F32(lr), 3, random_key(9, n, 5), bits, after, residual, chosen, moved)
+        yield Case("update_weights_u8", name, inputs, [after, scales, zeros, residual])
     most = 2**30 - 1
     bias, gradient = ints(most, -most, most, -most, 0, 5, -5, most - 1), ints(-(2**20), 2**20, 2**20, -(2**20), 1, -1, 3, -3)
     for batch, scale, lr in ((3, 0.5, 0.7), (1, 2.0**-20, 0.5), (2, 1e3, 1e3)):

@@ -181,6 +181,7 @@ def tensor_cases() -> Named:
     yield "good: error scale", OK, spoilt(good, tensor_0_error_scale=0.5)
     yield "good: largest zero point", OK, spoilt(good, tensor_0_zero=255)
     yield "good: subnormal range, smallest scale", OK, spoilt(good, tensor_0_hi=SUBNORMAL, tensor_0_scale=SMALLEST)
+    yield "good: scale with the largest exponent", OK, spoilt(good, tensor_0_scale=2.0**127)
 
 
 def layer_cases() -> Named:
@@ -443,9 +444,11 @@ def sharing_cases() -> Named:
     yield "error of a tensor that carries none", FORMAT, spoilt(first, tensor_2_error_offset=6 * PLACE, training_arena=7 * PLACE)
     yield "good: error two layers before", OK, sharing(chain, "error 1", "error 3")
     yield "a trained layer's input under an error", FORMAT, sharing(chain, "feature 1", "error 3")
+    two = apart(maps(2, 0, 0, 0), [layer(LINEAR, **trains), layer(LINEAR, 0, **trains), total])
     fork = [layer(LINEAR, **trains), layer(LINEAR, 1, **trains), layer(LINEAR, 1, **trains), layer(ADD, 2, input2=3)]
     forked = apart(maps(2, 0, 0, 0, 0), fork)
     yield "input of two trained layers under its error", FORMAT, sharing(forked, "feature 1", "error 1")
+    yield "errors of add's inputs share bytes", FORMAT, sharing(two, "error 1", "error 2")
     yield "error over feature of the logits", FORMAT, sharing(plain, "error 2", "feature 2")
 
 

@@ -184,6 +184,43 @@ def wide() -> Network:
     return tiny.network("wide")
 
 
+def many_taps() -> Network:
+    """The same of a depthwise convolution, whose fan-out is its 240 taps."""
+    tiny = Tiny(30, (4, 4, 3))
+    tiny.add(CONV2D, grid=(1 / 32, 128), s_w=1 / 64, error_scale=1e-3)
+    window = {"kernel": (16, 15), "padding": (6, 6, 6, 5)}
+    tiny.add(DEPTHWISE_CONV2D, (1, 1, 3), grid=(1 / 32, 128), window=window, grids=True, s_w=1 / 256, trained=False, error_scale=1 / 300)
+    tiny.add(LINEAR, (1, 1, 2), grid=(1 / 16, 128), s_w=1 / 256, trained=False)
+    return tiny.network("many taps")
+
+
+def coarse() -> Network:
+    """A grid on which 6 is less than half a step: ReLU6 leaves nothing of it."""
+    tiny = Tiny(31, (1, 1, 3))
+    tiny.add(LINEAR, activation="relu6", grid=(13.0, 0), s_w=1 / 4)
+    tiny.add(LINEAR, (1, 1, 2), grid=(1 / 4, 128), s_w=1 / 16)
+    return tiny.network("coarse")
+
+
+def frozen_first() -> Network:
+    """The first layer is frozen: inputs of the first trained one are made before its perturbations."""
+    tiny = Tiny(32, (1, 1, 4))
+    tiny.add(LINEAR, activation="relu", grid=(1 / 32, 0), trained=False, s_w=1 / 64)
+    tiny.add(LINEAR, (1, 1, 3), activation="relu", grid=(1 / 32, 0), s_w=1 / 64)
+    tiny.add(LINEAR, (1, 1, 2), grid=(1 / 16, 128), s_w=1 / 64)
+    return tiny.network("frozen first")
+
+
+def frozen_branch() -> Network:
+    """A frozen layer that carries no error lies behind a trained one in the file."""
+    tiny = Tiny(33, (1, 1, 4))
+    tiny.add(LINEAR, (1, 1, 3), grid=(1 / 32, 128), s_w=1 / 64)
+    tiny.add(LINEAR, (1, 1, 3), at=0, grid=(1 / 32, 128), trained=False, s_w=1 / 64)
+    tiny.add(ADD, at=(1, 2), grid=(1 / 16, 128))
+    tiny.add(LINEAR, (1, 1, 2), grid=(1 / 16, 128), s_w=1 / 64)
+    return tiny.network("frozen branch")
+
+
 def one_class() -> Network:
     """One class: the loss is always 0, and so is the largest."""
     tiny = Tiny(26, (1, 1, 4))
@@ -222,6 +259,9 @@ def trace_cases() -> Iterator[Case]:
         settings = ts.train_config(batch, 0.02, 0.5, 0.9, seed=batch)
         yield trace_case(f"frozen last, batch {batch}", frozen_last(), settings, *course(frozen_last(), 50), 2)
     yield trace_case("wide, grid a channel", wide(), ts.train_config(2, 0.02, seed=51), *course(wide(), 51), 2)
+    yield trace_case("many taps, grid a channel", many_taps(), ts.train_config(2, 0.02, seed=53), *course(many_taps(), 53), 2)
+    yield trace_case("coarse", coarse(), ts.train_config(2, 0.02, seed=54), *course(coarse(), 54), 2)
+    yield trace_case("frozen branch", frozen_branch(), ts.train_config(2, 0.02, seed=55), *course(frozen_branch(), 55), 2)
     for i, (network, rate, lambda_min, last) in enumerate(plans):
         settings = ts.train_config(2, rate, lambda_min, 0.9 if lambda_min < 0.9 else 1.0, last, seed=30 + i)
         grids = ", grid a channel" if any(n > 1 for n in network.layers["grids"]) else ""
@@ -250,6 +290,7 @@ def zeroth_cases() -> Iterator[Case]:
         (pooled_logits(), dict(queries=3, node_step=2, first_node=0)),
         (at_ends(), dict(queries=2, weight_step=100, bias_step=127, node_step=100, first_node=1)),
         (frozen_last(), dict(queries=2, weight_step=1, bias_step=1, first_node=1, antithetic=False)),
+        (frozen_first(), dict(queries=2, weight_step=9, bias_step=3, node_step=5, first_node=2)),
     )
     for i, (network, options) in enumerate(plans):
         settings = ts.train_config(2, 0.02, 0.4, 0.9, i % 2 == 0, seed=60 + i)
