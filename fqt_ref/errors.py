@@ -5,6 +5,9 @@
 class FqtError(Exception):
     """Bad input: what was wrong, where, and how to mend it, in one line. The command line exits with 2."""
 
+    def __str__(self) -> str:
+        return one_line(super().__str__())  # it may name arrays, layers or files that strangers have named
+
 
 def one_line(text: object, most: int | None = None) -> str:
     """Text from a file, a line or another library's exception, so that it stays on one line and steers no terminal.

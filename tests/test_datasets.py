@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fqt_ref.datasets import Dataset, dataset_names, load
@@ -861,6 +861,7 @@ with tempfile.TemporaryDirectory() as _folder:
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(OWN_NPZ) - 1), st.integers(0, 255)), max_size=5), st.integers(0, 40))
+@example([(OWN_NPZ.rindex(b"y_train.npy"), 10)], 0)  # a line break in an array's name
 def test_damaged_npz_is_an_fqt_error_or_harmless(changes: list[tuple[int, int]], cut: int) -> None:
     changed = bytearray(OWN_NPZ)
     for position, value in changes:
