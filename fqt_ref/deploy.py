@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,14 +65,14 @@ class Settings:
     def folder(self) -> Path:
         return (self.output or ROOT / "build" / f"deploy-{self.board.replace('/', '-')}").resolve()
 
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The samples as the model takes them; loaded once, for what is built in and for what is sent."""
+        return fitted_to(model_file.read(self.model), load(self.data, self.data_dir, data_range=self.data_range))
+
     @property
     def build_folder(self) -> Path:
         return self.folder / "build"
-
-
-def load_for(network: Network, settings: Settings) -> Dataset:
-    """The data as the network takes it, bytes on its input grid. Raises FqtError."""
-    return fitted_to(network, load(settings.data, settings.data_dir, data_range=settings.data_range))
 
 
 def samples_bytes(data: Dataset, count: int) -> bytes:
@@ -120,7 +121,7 @@ def write_inputs(settings: Settings, with_build: bool) -> Inputs:
         model_file.check_batch(network, training.batch_size)
     else:
         zeroth_config(network, training.batch_size, *training.zeroth)  # checks it
-    data = load_for(network, settings)
+    data = settings.dataset
     check_trains(data)
     if with_build:
         check_memory(settings, network)
@@ -215,8 +216,7 @@ def learn_on_board(settings: Settings, port: str, course: Course, say: Callable[
 
 def run_streamed(settings: Settings, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
     """Send samples to the application and compare what it has learnt with the engine, bit for bit."""
-    network = model_file.read(settings.model)
-    data = load_for(network, settings)
+    network, data = model_file.read(settings.model), settings.dataset
     course = course_of(flat(data.train_x[: settings.samples]), data.train_y[: settings.samples], settings.epochs, SEED)
     if settings.port is None:
         learnt, status = learn_on_emulator(settings, folder, course, say)

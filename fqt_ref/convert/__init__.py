@@ -65,7 +65,7 @@ def load(path: str | Path, input_shape: tuple[int, ...] | None = None) -> Import
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             return whole(importer(path, input_shape), str(path))
-    except FqtError as error:
-        raise FqtError(one_line(error)) from error
+    except FqtError:
+        raise
     except DAMAGE as error:
         raise FqtError(f"{path} is damaged, or of a kind never met ({one_line(repr(error), 100)}); export it again") from error
